@@ -1,0 +1,1 @@
+//! Sv2 data types to bytes and back

@@ -1,0 +1,1 @@
+//! Derive macros Encodable and Decodable, without dependencies

@@ -1,0 +1,1 @@
+//! The internal engine: Sv2 data types to bytes and back

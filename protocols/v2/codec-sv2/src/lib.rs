@@ -1,0 +1,1 @@
+//! Encoders and decoders of Stratum V2 frames, plain and encrypted

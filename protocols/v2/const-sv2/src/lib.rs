@@ -1,0 +1,1 @@
+//! Constants of the Stratum V2 protocol

@@ -1,0 +1,1 @@
+//! Frames of Stratum V2: header, Sv2Frame, NoiseFrame

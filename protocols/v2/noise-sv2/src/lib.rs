@@ -1,0 +1,1 @@
+//! Noise NX handshake and transport ciphers of Stratum V2

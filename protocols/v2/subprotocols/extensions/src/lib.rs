@@ -1,0 +1,1 @@
+//! Messages of Stratum V2: extensions

@@ -1,0 +1,1 @@
+//! The Stratum V2 pool

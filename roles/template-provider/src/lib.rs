@@ -1,0 +1,1 @@
+//! Serves any template source over the Template Distribution Protocol

@@ -1,0 +1,1 @@
+//! A CPU miner for tests and demonstrations

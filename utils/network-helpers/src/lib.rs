@@ -1,0 +1,1 @@
+//! Sv2 connections on tokio, with and without noise

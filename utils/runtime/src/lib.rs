@@ -1,0 +1,1 @@
+//! Tokio driver for sans-io cores: listener, shards, shutdown, configuration, logs

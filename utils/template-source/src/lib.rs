@@ -1,0 +1,21 @@
+//! Where block templates come from: one trait, several sources.
+//!
+//! A source speaks in the terms of the Template Distribution Protocol (sv2-spec §7), whether it is a remote Template
+//! Provider, a Bitcoin Core node or the embedded devnet: templates, of which some are for a previous hash that is yet to come,
+//! and a tip that activates one of them. So a pool, a job declarator client and a Template Provider each deal with one
+//! kind of input.
+//!
+//! [`TemplateSource::subscribe`] opens one independent stream of [`Event`]s for one set of [`Constraints`]. A subscription
+//! reconnects by itself and reports [`Event::Up`] and [`Event::Down`]; it ends when the [`Subscription`] is dropped.
+//!
+//! # Order of events
+//! - After `Up`, the first template is a future one, followed by the [`Tip`] that activates it.
+//! - On a new tip, the source sends [`Event::Tip`] at once when a future template for exactly that tip was sent before,
+//!   else a future template and the tip back to back. Templates with more fees follow, not marked future.
+//! - A source may send a transaction-free future template for the height after next, so that the next tip needs only a
+//!   few bytes (`docs/adr/0001-empty-future-template.md`).
+#![warn(missing_docs)]
+
+mod types;
+
+pub use types::*;
