@@ -1,1 +1,7 @@
-//! Tokio driver for sans-io cores: listener, shards, shutdown, configuration, logs
+//! Tokio driver for sans-io cores: listener, shards, shutdown, configuration, logs.
+#![warn(missing_docs)]
+
+pub mod config;
+pub mod files;
+pub mod log;
+pub mod shutdown;
