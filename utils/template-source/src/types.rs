@@ -199,7 +199,7 @@ pub enum SubmitOutcome {
 }
 
 /// What a subscription is asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Changes the room to leave; new templates follow.
     SetConstraints(Constraints),
