@@ -1,2 +1,96 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands. `cargo xtask` prints what there is.
+//!
+//! Each command does its own set-up, so that `cargo xtask demo` and `cargo xtask test` work on a fresh machine that has
+//! Rust and nothing else.
+
+mod command;
+mod core_node;
+mod packages;
+mod test;
+mod tidy;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use command::{Failure, Result, cargo, heading};
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  setup             install what the build needs from the system's package manager, and provide a Bitcoin Core for tests
+  demo [-- ARGS]    run `stratum demo ARGS`
+  test              everything that has to pass: formatting, tidiness, lints, documentation, all tests
+  tidy              the checks of `test` that only read the tree
+
+environment
+  BITCOIN_NODE      a bitcoin-node to test against; else the one in PATH, else one is built and kept in the user's cache
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(code) => code,
+        Err(Failure::Usage(message)) => {
+            eprintln!("xtask: {message}\n\n{USAGE}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Other(message)) => {
+            eprintln!("\nxtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<ExitCode> {
+    let root = workspace_root()?;
+    let (name, rest) = match args.split_first() {
+        Some((name, rest)) => (name.as_str(), rest),
+        None => ("help", args),
+    };
+    if !matches!(name, "demo" | "help" | "-h" | "--help") && !rest.is_empty() {
+        return Err(Failure::Usage(format!("`{name}` takes no arguments, got `{}`", rest.join(" "))));
+    }
+    match name {
+        "setup" => setup(&root),
+        "demo" => demo(&root, rest),
+        "test" => test::run(&root).map(|()| ExitCode::SUCCESS),
+        "tidy" => tidy::run(&root).map(|()| ExitCode::SUCCESS),
+        "help" | "-h" | "--help" => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        other => Err(Failure::Usage(format!("no command `{other}`"))),
+    }
+}
+
+fn setup(root: &Path) -> Result<ExitCode> {
+    heading("system packages");
+    packages::ensure(packages::FOR_THE_BUILD)?;
+    heading("Bitcoin Core");
+    let node = core_node::provide(root)?;
+    println!("bitcoin-node: {}", node.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the demo; its exit status is passed on, so that scripts can tell what came of it.
+fn demo(root: &Path, args: &[String]) -> Result<ExitCode> {
+    packages::ensure(packages::FOR_THE_BUILD)?;
+    let args = args.strip_prefix(&["--".to_owned()]).unwrap_or(args);
+    let status = cargo(root)
+        .args(["run", "--package", "stratum", "--", "demo"])
+        .args(args)
+        .status()
+        .map_err(|error| Failure::Other(format!("can not start cargo: {error}")))?;
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
+
+/// The folder of the workspace: the parent of this crate's.
+fn workspace_root() -> Result<PathBuf> {
+    let own = std::env::var_os("CARGO_MANIFEST_DIR")
+        .ok_or_else(|| Failure::Other("start me as `cargo xtask`: cargo tells where the workspace is".into()))?;
+    let own = PathBuf::from(own);
+    let root = own.parent().ok_or_else(|| Failure::Other(format!("{} has no parent folder", own.display())))?;
+    Ok(root.to_owned())
+}

@@ -1,0 +1,24 @@
+//! Everything that has to pass before a change is in. Cheap steps come first; the first failure ends it.
+
+use std::{path::Path, time::Instant};
+
+use crate::{
+    command::{Result, cargo, check, step},
+    core_node, packages, tidy,
+};
+
+pub(crate) fn run(root: &Path) -> Result<()> {
+    let start = Instant::now();
+    step("format", || check(cargo(root).args(["fmt", "--all", "--", "--check"])))?;
+    step("tidy", || tidy::run(root))?;
+    step("system packages", || packages::ensure(packages::FOR_THE_BUILD))?;
+    step("lints", || check(cargo(root).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])))?;
+    step("documentation", || {
+        check(cargo(root).args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    })?;
+    let node = step("Bitcoin Core", || core_node::provide(root))?;
+    println!("bitcoin-node: {}", node.display());
+    step("tests", || check(cargo(root).args(["test", "--workspace"]).env("BITCOIN_NODE", &node)))?;
+    println!("\nAll of it passed in {:.0} s.", start.elapsed().as_secs_f64());
+    Ok(())
+}
