@@ -1,0 +1,247 @@
+//! Acknowledging shares in batches (SubmitShares.Success, sv2-spec §5.3.13).
+//!
+//! A share is *pending* from the moment it is judged acceptable until it is durable. Batches follow the order of submission:
+//! one never reaches past a share that is still pending, however soon later ones were done.
+
+use alloc::collections::VecDeque;
+
+use crate::{ids::SequenceNumber, target::WORK_OF_DIFFICULTY_1};
+
+/// Shares of one channel that may be pending; at the bound the channel's input has to wait, or the share be refused.
+pub const MAX_PENDING: usize = 4_096;
+
+/// What one SubmitShares.Success says, besides the channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// Sequence number of the last share in the batch.
+    pub last_sequence_number: SequenceNumber,
+    /// Shares in the batch.
+    pub new_submits_accepted_count: u32,
+    /// Their difficulty, rounded down; what is cut off counts in the next batch.
+    pub new_shares_sum: u64,
+}
+
+/// Names a pending share in its channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
+/// [`MAX_PENDING`] shares are waiting already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyPending;
+
+impl core::fmt::Display for TooManyPending {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "expected at most {MAX_PENDING} shares to wait for their acknowledgement")
+    }
+}
+
+impl core::error::Error for TooManyPending {}
+
+/// The shares of one channel that are to be acknowledged.
+#[derive(Clone, Debug, Default)]
+pub struct AckBatch {
+    /// Ticket of the first pending share.
+    first: u64,
+    pending: VecDeque<Pending>,
+    last: Option<SequenceNumber>,
+    count: u32,
+    /// Work of the batch and what the last one left over; under `WORK_OF_DIFFICULTY_1` after each batch.
+    work: u128,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    sequence_number: SequenceNumber,
+    work: u128,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Undecided,
+    Accepted,
+    Rejected,
+}
+
+impl AckBatch {
+    /// Nothing to acknowledge.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes up a share that is good but not yet durable, in the order of submission.
+    pub fn begin(&mut self, sequence_number: SequenceNumber, work: u128) -> Result<Ticket, TooManyPending> {
+        if self.pending.len() >= MAX_PENDING {
+            return Err(TooManyPending);
+        }
+        let ticket = Ticket(self.first + self.pending.len() as u64);
+        self.pending.push_back(Pending { sequence_number, work, state: State::Undecided });
+        Ok(ticket)
+    }
+
+    /// The share is durable: it may be acknowledged. An old ticket changes nothing.
+    pub fn accept(&mut self, ticket: Ticket) {
+        self.decide(ticket, State::Accepted);
+    }
+
+    /// The share was refused after all, and is answered on its own. An old ticket changes nothing.
+    pub fn reject(&mut self, ticket: Ticket) {
+        self.decide(ticket, State::Rejected);
+    }
+
+    /// All shares up to and including this one are durable, as after a flush of the ledger.
+    pub fn accept_through(&mut self, ticket: Ticket) {
+        let upto = ticket.0.saturating_sub(self.first);
+        for (index, pending) in self.pending.iter_mut().enumerate() {
+            if index as u64 <= upto && ticket.0 >= self.first && pending.state == State::Undecided {
+                pending.state = State::Accepted;
+            }
+        }
+        self.settle();
+    }
+
+    /// Takes up a share and acknowledges it at once where nothing is waited for.
+    pub fn record(&mut self, sequence_number: SequenceNumber, work: u128) -> Result<(), TooManyPending> {
+        let ticket = self.begin(sequence_number, work)?;
+        self.accept(ticket);
+        Ok(())
+    }
+
+    fn decide(&mut self, ticket: Ticket, state: State) {
+        let index = ticket.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        if let Some(pending) = index.and_then(|index| self.pending.get_mut(index))
+            && pending.state == State::Undecided
+        {
+            pending.state = state;
+        }
+        self.settle();
+    }
+
+    /// Moves what is decided from the front into the batch.
+    fn settle(&mut self) {
+        while let Some(pending) = self.pending.front().copied().filter(|pending| pending.state != State::Undecided) {
+            self.pending.pop_front();
+            self.first += 1;
+            if pending.state == State::Accepted {
+                self.last = Some(pending.sequence_number);
+                self.count = self.count.saturating_add(1);
+                self.work = self.work.saturating_add(pending.work);
+            }
+        }
+    }
+
+    /// Shares in the batch so far: compare with the batch size.
+    pub const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Shares that are not yet decided, or wait for one before them.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Ends the batch; `None` when there is nothing to acknowledge. Call it by count and by time.
+    pub fn flush(&mut self) -> Option<Ack> {
+        let last_sequence_number = self.last.take()?;
+        let sum = self.work / WORK_OF_DIFFICULTY_1;
+        self.work %= WORK_OF_DIFFICULTY_1;
+        Some(Ack {
+            last_sequence_number,
+            new_submits_accepted_count: core::mem::take(&mut self.count),
+            new_shares_sum: u64::try_from(sum).unwrap_or(u64::MAX),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ack(last: u32, count: u32, sum: u64) -> Option<Ack> {
+        Some(Ack { last_sequence_number: SequenceNumber(last), new_submits_accepted_count: count, new_shares_sum: sum })
+    }
+
+    #[test]
+    fn never_covers_an_undecided_share() {
+        let mut batch = AckBatch::new();
+        let tickets: [Ticket; 4] =
+            core::array::from_fn(|i| batch.begin(SequenceNumber(i as u32), WORK_OF_DIFFICULTY_1).unwrap());
+        batch.accept(tickets[2]);
+        batch.accept(tickets[1]);
+        assert_eq!(batch.flush(), None);
+        batch.accept(tickets[0]);
+        assert_eq!(batch.flush(), ack(2, 3, 3));
+        assert_eq!(batch.flush(), None);
+        batch.accept(tickets[0]); // an old ticket
+        batch.accept(tickets[3]);
+        assert_eq!(batch.flush(), ack(3, 1, 1));
+    }
+
+    #[test]
+    fn a_rejected_share_is_passed_over() {
+        let mut batch = AckBatch::new();
+        let a = batch.begin(SequenceNumber(10), WORK_OF_DIFFICULTY_1).unwrap();
+        let b = batch.begin(SequenceNumber(11), WORK_OF_DIFFICULTY_1).unwrap();
+        let c = batch.begin(SequenceNumber(12), WORK_OF_DIFFICULTY_1).unwrap();
+        batch.accept_through(a);
+        batch.reject(b);
+        assert_eq!(batch.flush(), ack(10, 1, 1));
+        batch.accept_through(c);
+        batch.accept_through(a);
+        assert_eq!(batch.flush(), ack(12, 1, 1));
+    }
+
+    #[test]
+    fn the_remainder_is_carried() {
+        let mut batch = AckBatch::new();
+        let mut sum = 0;
+        for i in 0..10 {
+            batch.record(SequenceNumber(i), WORK_OF_DIFFICULTY_1 * 3 / 4).unwrap();
+            sum += batch.flush().unwrap().new_shares_sum;
+        }
+        assert_eq!(sum, 7);
+    }
+
+    #[test]
+    fn bounded() {
+        let mut batch = AckBatch::new();
+        let first = batch.begin(SequenceNumber(0), 1).unwrap();
+        for i in 1..MAX_PENDING {
+            batch.begin(SequenceNumber(i as u32), 1).unwrap();
+        }
+        assert_eq!(batch.begin(SequenceNumber(0), 1), Err(TooManyPending));
+        batch.accept(first);
+        assert!(batch.begin(SequenceNumber(0), u128::MAX).is_ok());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn every_accepted_share_is_counted_once(works in prop::collection::vec(0u64..1 << 40, 1..40), order: u64) {
+            let mut batch = AckBatch::new();
+            let mut tickets: alloc::vec::Vec<_> = works
+                .iter()
+                .enumerate()
+                .map(|(i, &work)| batch.begin(SequenceNumber(i as u32), work.into()).unwrap())
+                .collect();
+            let (mut count, mut sum, mut state) = (0, 0, order);
+            while !tickets.is_empty() {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let index = (state >> 33) as usize % tickets.len();
+                batch.accept(tickets.swap_remove(index));
+                if let Some(ack) = batch.flush() {
+                    // All undecided shares come after the one named last.
+                    prop_assert!(tickets.iter().all(|t| t.0 > ack.last_sequence_number.0.into()));
+                    count += ack.new_submits_accepted_count;
+                    sum += ack.new_shares_sum;
+                }
+            }
+            prop_assert_eq!(count as usize, works.len());
+            let work: u128 = works.iter().map(|&work| u128::from(work)).sum();
+            prop_assert_eq!(u128::from(sum), work / WORK_OF_DIFFICULTY_1);
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! A standard or extended channel as the server keeps it: its jobs, its target, and its shares' verdicts.
+
+use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
+use core::{cell::OnceCell, fmt, time::Duration};
+
+use const_sv2::error_code::update_channel as code;
+
+use crate::{
+    extranonce::{Extranonce, LayoutError, Slot},
+    ids::{ChannelId, JobId},
+    job::Job,
+    share::{Context, JobTarget, RejectReason, Rules, SeenShares, Share, Verdict, validate},
+    target::{Target, TargetBounds},
+    tip::Tip,
+};
+
+/// Jobs of the current tip that a channel takes shares for; one more retires the oldest. Eight minutes at a job in 30 s.
+pub const MAX_ACTIVE_JOBS: usize = 16;
+/// Future jobs that wait for their tip; one more drops the oldest.
+pub const MAX_FUTURE_JOBS: usize = 8;
+/// Retired jobs that are kept to answer late shares; one more drops the oldest.
+pub const MAX_RETIRED_JOBS: usize = 48;
+/// A retired job is forgotten when this many tips came after the one that ended it.
+pub const RETIRED_JOB_TIPS: u64 = 3;
+/// A retired job is forgotten after this time, if not before.
+pub const RETIRED_JOB_AGE: Duration = Duration::from_secs(600);
+
+/// Whether the channel rolls its extranonce (sv2-spec §5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Header-only mining: one merkle root per job.
+    Standard,
+    /// The client rolls this many bytes of extranonce.
+    Extended {
+        /// Granted size in bytes.
+        extranonce_size: usize,
+    },
+}
+
+/// What a channel is opened with.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// The channel's id within its connection.
+    pub channel_id: ChannelId,
+    /// The group that it belongs to.
+    pub group_channel_id: ChannelId,
+    /// Its share of the extranonce space.
+    pub slot: Slot,
+    /// The easiest target that the client can work with.
+    pub max_target: Target,
+    /// The first target; made harder if `max_target` is.
+    pub target: Target,
+    /// What the server allows.
+    pub rules: Rules,
+}
+
+/// A call that does not fit the channel's state; the state is unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelError {
+    /// A job with `min_ntime` came before the first tip.
+    NoTip(JobId),
+    /// A tip names a job that was not given out as a future job (sv2-spec §5.3.17).
+    UnknownFutureJob(JobId),
+    /// The channel can still take shares for a job of this id.
+    JobIdInUse(JobId),
+    /// The job is for another full extranonce size.
+    ExtranonceSize {
+        /// The channel's, in bytes.
+        expected: usize,
+        /// The job's, in bytes.
+        got: usize,
+    },
+}
+
+impl fmt::Display for ChannelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoTip(id) => write!(f, "expected a tip before job {id}, which is not a future job"),
+            Self::UnknownFutureJob(id) => write!(f, "expected a tip for a future job given out before, got job {id}"),
+            Self::JobIdInUse(id) => write!(f, "expected an unused job id, got {id}"),
+            Self::ExtranonceSize { expected, got } => {
+                write!(f, "expected a job with a full extranonce of {expected} bytes, got {got}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ChannelError {}
+
+/// A request of the client's about its target that can not be met (sv2-spec §5.3.6, §5.3.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetRequestError {
+    /// It demands a harder target than the server sets.
+    MaxTargetOutOfRange,
+    /// The nominal hashrate is negative, infinite or not a number.
+    InvalidHashrate,
+}
+
+impl TargetRequestError {
+    /// The string for OpenMiningChannel.Error and UpdateChannel.Error.
+    pub const fn error_code(&self) -> &'static str {
+        match self {
+            Self::MaxTargetOutOfRange => code::MAX_TARGET_OUT_OF_RANGE,
+            Self::InvalidHashrate => code::INVALID_NOMINAL_HASHRATE,
+        }
+    }
+}
+
+impl fmt::Display for TargetRequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.error_code())
+    }
+}
+
+impl core::error::Error for TargetRequestError {}
+
+/// The target for a client's nominal hashrate (hashes per second) and `max_target`, or why there is none.
+pub fn target_for_request(
+    nominal_hash_rate: f32,
+    max_target: Target,
+    shares_per_minute: f32,
+    bounds: TargetBounds,
+) -> Result<Target, TargetRequestError> {
+    if !nominal_hash_rate.is_finite() || nominal_hash_rate < 0.0 {
+        return Err(TargetRequestError::InvalidHashrate);
+    }
+    if !bounds.admit(max_target) {
+        return Err(TargetRequestError::MaxTargetOutOfRange);
+    }
+    Ok(Target::for_hashrate(nominal_hash_rate, shares_per_minute, bounds.for_client(max_target)))
+}
+
+/// One open channel. Dropping it gives its slot back, unless a clone of the slot is held elsewhere.
+#[derive(Debug)]
+pub struct Channel {
+    id: ChannelId,
+    group_id: ChannelId,
+    kind: Kind,
+    slot: Slot,
+    prefix: Extranonce,
+    full_size: usize,
+    max_target: Target,
+    target: Target,
+    rules: Rules,
+    tip: Option<Arc<Tip>>,
+    /// Number of tips so far.
+    tips: u64,
+    future: VecDeque<Future>,
+    /// Oldest first.
+    active: VecDeque<Active>,
+    /// Oldest first.
+    retired: VecDeque<Retired>,
+    seen: SeenShares,
+}
+
+#[derive(Debug)]
+struct Future {
+    job: Arc<Job>,
+    merkle_root: OnceCell<[u8; 32]>,
+}
+
+#[derive(Debug)]
+struct Active {
+    job: Arc<Job>,
+    /// Filled on first use, on standard channels only.
+    merkle_root: OnceCell<[u8; 32]>,
+    tip: Arc<Tip>,
+    min_ntime: u32,
+    target: JobTarget,
+    /// Came without `min_ntime`, so that §5.3.21 may be read to apply later targets to it.
+    was_future: bool,
+}
+
+#[derive(Debug)]
+struct Retired {
+    job: Active,
+    at: Duration,
+    /// Number of tips at that time, the one that ended the job included.
+    tips: u64,
+}
+
+impl Channel {
+    /// A standard channel: its prefix has the full size.
+    pub fn standard(open: Open) -> Self {
+        let prefix = open.slot.full_prefix();
+        Self::new(open, Kind::Standard, prefix, prefix.len())
+    }
+
+    /// An extended channel whose client rolls `extranonce_size` bytes: grant what it asked for, not more.
+    pub fn extended(open: Open, extranonce_size: usize) -> Result<Self, LayoutError> {
+        let prefix = open.slot.prefix(extranonce_size)?;
+        let full_size = prefix.len() + extranonce_size;
+        Ok(Self::new(open, Kind::Extended { extranonce_size }, prefix, full_size))
+    }
+
+    fn new(open: Open, kind: Kind, prefix: Extranonce, full_size: usize) -> Self {
+        let Open { channel_id, group_channel_id, slot, max_target, target, rules } = open;
+        Self {
+            id: channel_id,
+            group_id: group_channel_id,
+            kind,
+            slot,
+            prefix,
+            full_size,
+            max_target: max_target.round_to_harder(),
+            target: target.min(max_target.round_to_harder()),
+            rules,
+            tip: None,
+            tips: 0,
+            future: VecDeque::new(),
+            active: VecDeque::new(),
+            retired: VecDeque::new(),
+            seen: SeenShares::new(),
+        }
+    }
+
+    /// Id within the connection.
+    pub const fn id(&self) -> ChannelId {
+        self.id
+    }
+
+    /// Id of the group that the channel belongs to.
+    pub const fn group_id(&self) -> ChannelId {
+        self.group_id
+    }
+
+    /// Standard or extended.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The channel's slot; whoever takes shares for it beyond the channel's life holds a clone.
+    pub const fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    /// The extranonce prefix; it has the full size on a standard channel.
+    pub const fn prefix(&self) -> &Extranonce {
+        &self.prefix
+    }
+
+    /// Size of prefix and rolled extranonce together: only jobs of this size fit.
+    pub const fn full_extranonce_size(&self) -> usize {
+        self.full_size
+    }
+
+    /// The target of jobs that are given out from now on.
+    pub const fn target(&self) -> Target {
+        self.target
+    }
+
+    /// The easiest target that the client can work with, rounded to the harder side.
+    pub const fn max_target(&self) -> Target {
+        self.max_target
+    }
+
+    /// The tip of the active jobs.
+    pub fn tip(&self) -> Option<&Arc<Tip>> {
+        self.tip.as_ref()
+    }
+
+    /// Shares accepted since the last tip; compare with the quota in the rules to make the target harder in time.
+    pub fn shares_on_tip(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Adds a job: with `min_ntime` for the current tip, to be worked on at once; without it a future job.
+    pub fn on_new_job(&mut self, now: Duration, job: Arc<Job>, min_ntime: Option<u32>) -> Result<(), ChannelError> {
+        let id = job.id();
+        if job.full_extranonce_size() != self.full_size {
+            return Err(ChannelError::ExtranonceSize { expected: self.full_size, got: job.full_extranonce_size() });
+        }
+        if self.future.iter().any(|f| f.job.id() == id) || self.active.iter().any(|a| a.job.id() == id) {
+            return Err(ChannelError::JobIdInUse(id));
+        }
+        let future = Future { job, merkle_root: OnceCell::new() };
+        match min_ntime {
+            None => {
+                self.future.push_back(future);
+                if self.future.len() > MAX_FUTURE_JOBS {
+                    self.future.pop_front();
+                }
+            }
+            Some(min_ntime) => {
+                let tip = self.tip.clone().ok_or(ChannelError::NoTip(id))?;
+                self.activate(now, future, tip, min_ntime, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a future job the active one on a new tip. All other jobs end (sv2-spec §5.3.17).
+    pub fn on_set_new_prev_hash(&mut self, now: Duration, job_id: JobId, tip: Arc<Tip>) -> Result<(), ChannelError> {
+        let index = self.future.iter().position(|future| future.job.id() == job_id);
+        let future = index.and_then(|i| self.future.remove(i)).ok_or(ChannelError::UnknownFutureJob(job_id))?;
+        self.future.clear();
+        self.tips += 1;
+        while let Some(job) = self.active.pop_front() {
+            self.retire(now, job);
+        }
+        self.forget_retired(now);
+        self.seen.on_tip(tip.prev_hash);
+        self.tip = Some(tip.clone());
+        let min_ntime = tip.min_ntime;
+        self.activate(now, future, tip, min_ntime, true);
+        Ok(())
+    }
+
+    fn activate(&mut self, now: Duration, future: Future, tip: Arc<Tip>, min_ntime: u32, was_future: bool) {
+        let Future { job, merkle_root } = future;
+        let target = JobTarget::fixed(self.target);
+        self.active.push_back(Active { job, merkle_root, tip, min_ntime, target, was_future });
+        if self.active.len() > MAX_ACTIVE_JOBS
+            && let Some(oldest) = self.active.pop_front()
+        {
+            self.retire(now, oldest);
+        }
+    }
+
+    fn retire(&mut self, now: Duration, job: Active) {
+        self.retired.push_back(Retired { job, at: now, tips: self.tips });
+        if self.retired.len() > MAX_RETIRED_JOBS {
+            self.retired.pop_front();
+        }
+    }
+
+    fn forget_retired(&mut self, now: Duration) {
+        let tips = self.tips;
+        self.retired.retain(|retired| retired.is_known(now, tips));
+    }
+
+    /// Sets the target for jobs to come, not easier than the client's `max_target`. Returns what is to be sent.
+    ///
+    /// What it means for jobs given out before is in `docs/spec/targets.md`.
+    pub fn set_target(&mut self, target: Target) -> Target {
+        self.target = target.min(self.max_target);
+        for job in self.active.iter_mut().filter(|job| job.was_future) {
+            job.target.widen(self.target);
+        }
+        self.target
+    }
+
+    /// Answers an UpdateChannel (sv2-spec §5.3.7): the new target, where there is one to be sent.
+    pub fn update(
+        &mut self,
+        nominal_hash_rate: f32,
+        max_target: Target,
+        shares_per_minute: f32,
+        bounds: TargetBounds,
+    ) -> Result<Option<Target>, TargetRequestError> {
+        let target = target_for_request(nominal_hash_rate, max_target, shares_per_minute, bounds)?;
+        self.max_target = max_target.round_to_harder();
+        if target == self.target {
+            return Ok(None);
+        }
+        Ok(Some(self.set_target(target)))
+    }
+
+    /// Merkle root of a job that is given out now, future or active; `None` on extended channels and for unknown jobs.
+    pub fn merkle_root(&self, job_id: JobId) -> Option<[u8; 32]> {
+        if self.kind != Kind::Standard {
+            return None;
+        }
+        let future = self.future.iter().map(|f| (&f.job, &f.merkle_root));
+        let active = self.active.iter().map(|a| (&a.job, &a.merkle_root));
+        let (job, root) = future.chain(active).find(|(job, _)| job.id() == job_id)?;
+        Some(*root.get_or_init(|| job.merkle_root(self.prefix.as_bytes())))
+    }
+
+    /// Judges a share; an accepted one is remembered, so that it is accepted once.
+    pub fn submit(&mut self, now: Duration, share: &Share) -> Verdict {
+        let active = self.active.iter().rev().find(|active| active.job.id() == share.job_id);
+        let (job, retired) = match active {
+            Some(job) => (job, false),
+            None => {
+                let late = self.retired.iter().rev().find(|r| r.job.job.id() == share.job_id);
+                match late.filter(|retired| retired.is_known(now, self.tips)) {
+                    Some(retired) => (&retired.job, true),
+                    None => return Verdict::rejected(RejectReason::InvalidJobId),
+                }
+            }
+        };
+        let fixed_root = || *job.merkle_root.get_or_init(|| job.job.merkle_root(self.prefix.as_bytes()));
+        let context = Context {
+            job: &job.job,
+            tip: &job.tip,
+            min_ntime: job.min_ntime,
+            retired,
+            target: job.target,
+            prefix: &self.prefix,
+            merkle_root: (self.kind == Kind::Standard).then(fixed_root),
+            rules: &self.rules,
+        };
+        validate(now, share, &context, &mut self.seen)
+    }
+
+    /// Ids of the jobs that shares are taken for, oldest first.
+    pub fn active_jobs(&self) -> Vec<JobId> {
+        self.active.iter().map(|active| active.job.id()).collect()
+    }
+}
+
+impl Retired {
+    fn is_known(&self, now: Duration, tips: u64) -> bool {
+        tips - self.tips < RETIRED_JOB_TIPS && now.saturating_sub(self.at) <= RETIRED_JOB_AGE
+    }
+}

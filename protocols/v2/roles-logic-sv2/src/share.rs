@@ -1,0 +1,396 @@
+//! Shares, and the one function that judges them.
+//!
+//! [`validate`] hashes first and asks whether the hash makes a block before it looks for anything wrong: a block that was
+//! found is handed on with every verdict, a rejection included.
+
+use alloc::{boxed::Box, collections::BTreeSet, collections::VecDeque, sync::Arc};
+use core::{fmt, time::Duration};
+
+use bitcoin::{BlockHash, hashes::Hash as _};
+use const_sv2::error_code::submit_shares as code;
+
+use crate::{
+    extranonce::Extranonce,
+    header::{HEADER_LEN, Header},
+    ids::{JobId, SequenceNumber},
+    job::Job,
+    target::Target,
+    tip::Tip,
+};
+
+/// Seconds by which a share's nTime may run ahead of the time elapsed since its tip, unless configured otherwise.
+///
+/// Devices roll nTime ahead when they run out of other space; consensus allows two hours.
+pub const DEFAULT_NTIME_TOLERANCE: u32 = 600;
+
+/// Shares that a channel may have accepted on one tip, unless configured otherwise; 8 bytes and some overhead each.
+///
+/// At six shares a minute it lasts for 45 hours. At the bound further shares are refused with `too-many-shares` until the
+/// next tip: forgetting an old share instead would let it be sent, and credited, again.
+pub const DEFAULT_SHARE_QUOTA: usize = 16_384;
+
+/// Tips whose shares are remembered, so that a reorganisation to and fro can not credit a share twice.
+pub const REMEMBERED_TIPS: usize = 3;
+
+/// What a client submits (sv2-spec §5.3.11, §5.3.12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The job that was worked on.
+    pub job_id: JobId,
+    /// Position in the channel, echoed in the answer.
+    pub sequence_number: SequenceNumber,
+    /// nonce of the header.
+    pub nonce: u32,
+    /// nTime of the header, unix seconds.
+    pub ntime: u32,
+    /// nVersion of the header, whole.
+    pub version: u32,
+    /// What the client rolled; `None` on a standard channel.
+    pub extranonce: Option<Extranonce>,
+}
+
+/// What a server allows, the same for all channels of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Bits of nVersion that may differ from the job's.
+    pub version_mask: u32,
+    /// Seconds by which nTime may run ahead.
+    pub ntime_tolerance: u32,
+    /// Accepted shares per channel and tip.
+    pub share_quota: usize,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            version_mask: const_sv2::limits::BIP323_VERSION_MASK,
+            ntime_tolerance: DEFAULT_NTIME_TOLERANCE,
+            share_quota: DEFAULT_SHARE_QUOTA,
+        }
+    }
+}
+
+/// What a job's shares must meet. Two targets, because §5.3.21 has two readings: see `docs/spec/targets.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobTarget {
+    accept: Target,
+    credit: Target,
+    work: u128,
+}
+
+impl JobTarget {
+    /// One target, known to both sides.
+    pub const fn fixed(target: Target) -> Self {
+        Self { accept: target, credit: target, work: target.work() }
+    }
+
+    /// The client may or may not apply `target` from now on.
+    pub fn widen(&mut self, target: Target) {
+        self.accept = self.accept.max(target);
+        self.credit = self.credit.min(target);
+        self.work = self.credit.work();
+    }
+
+    /// The easiest target that the client may have: hashes above it are refused.
+    pub const fn accept(&self) -> Target {
+        self.accept
+    }
+
+    /// The hardest target that the client may have: hashes at or below it are credited with its work.
+    pub const fn credit(&self) -> Target {
+        self.credit
+    }
+
+    /// Work that an accepted hash stands for: that of the harder target where it meets it, else none.
+    pub fn work_of(&self, hash: &BlockHash) -> u128 {
+        if self.credit.is_met_by(hash) { self.work } else { 0 }
+    }
+}
+
+/// Everything that a share is judged by, besides the shares before it.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The job that the share names.
+    pub job: &'a Arc<Job>,
+    /// The tip that the job was given out for.
+    pub tip: &'a Tip,
+    /// Least nTime of the job.
+    pub min_ntime: u32,
+    /// True when the job is no longer to be worked on.
+    pub retired: bool,
+    /// What the share must meet.
+    pub target: JobTarget,
+    /// The channel's extranonce prefix.
+    pub prefix: &'a Extranonce,
+    /// The merkle root, where the channel has a fixed one.
+    pub merkle_root: Option<[u8; 32]>,
+    /// What the server allows.
+    pub rules: &'a Rules,
+}
+
+/// Why a share is refused. The order of the variants is the order of the checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RejectReason {
+    /// The connection has no such channel.
+    InvalidChannelId,
+    /// The channel has, or kept, no such job.
+    InvalidJobId,
+    /// The extranonce does not have the channel's size.
+    BadExtranonceSize,
+    /// nVersion differs although the job forbids it.
+    VersionRollingNotAllowed,
+    /// nVersion differs in bits that are not for rolling.
+    InvalidVersionBit,
+    /// The job was replaced by one for another tip, or by too many newer ones.
+    Stale,
+    /// nTime is before the job's or ahead of the clock.
+    NtimeOutOfRange,
+    /// The same share was accepted before.
+    Duplicate,
+    /// The hash does not meet the target.
+    DifficultyTooLow,
+    /// The channel has used up its quota for this tip; its target should be harder.
+    TooManyShares,
+}
+
+impl RejectReason {
+    /// Every reason, for counters.
+    pub const ALL: [Self; 10] = [
+        Self::InvalidChannelId,
+        Self::InvalidJobId,
+        Self::BadExtranonceSize,
+        Self::VersionRollingNotAllowed,
+        Self::InvalidVersionBit,
+        Self::Stale,
+        Self::NtimeOutOfRange,
+        Self::Duplicate,
+        Self::DifficultyTooLow,
+        Self::TooManyShares,
+    ];
+
+    /// The string that goes out in SubmitShares.Error (sv2-spec §5.3.14).
+    pub const fn error_code(&self) -> &'static str {
+        match self {
+            Self::InvalidChannelId => code::INVALID_CHANNEL_ID,
+            Self::InvalidJobId => code::INVALID_JOB_ID,
+            Self::BadExtranonceSize => code::BAD_EXTRANONCE_SIZE,
+            Self::VersionRollingNotAllowed => code::VERSION_ROLLING_NOT_ALLOWED,
+            Self::InvalidVersionBit => code::INVALID_NON_ROLLABLE_VERSION_BIT,
+            Self::Stale => code::STALE_SHARE,
+            Self::NtimeOutOfRange => code::NTIME_OUT_OF_RANGE,
+            Self::Duplicate => code::DUPLICATE_SHARE,
+            Self::DifficultyTooLow => code::DIFFICULTY_TOO_LOW,
+            Self::TooManyShares => code::TOO_MANY_SHARES,
+        }
+    }
+}
+
+impl fmt::Display for RejectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.error_code())
+    }
+}
+
+/// A header that meets the network's target, with all that is needed to submit it.
+#[derive(Clone, Debug)]
+pub struct BlockCandidate {
+    /// The job; it makes the coinbase and the block.
+    pub job: Arc<Job>,
+    /// The fields of the header.
+    pub header: Header,
+    /// Hash of the block.
+    pub hash: BlockHash,
+    /// The whole extranonce.
+    pub extranonce: Extranonce,
+}
+
+impl BlockCandidate {
+    /// The header as the block carries it.
+    pub fn header_bytes(&self) -> [u8; HEADER_LEN] {
+        self.header.to_bytes()
+    }
+
+    /// The coinbase transaction as a solution carries it (sv2-spec §7.7).
+    pub fn coinbase_tx(&self) -> alloc::vec::Vec<u8> {
+        self.job.coinbase_tx(self.extranonce.as_bytes())
+    }
+
+    /// The serialised block, given the template's other transactions in order.
+    pub fn block(&self, transactions: &[alloc::vec::Vec<u8>]) -> alloc::vec::Vec<u8> {
+        self.job.block(&self.header_bytes(), self.extranonce.as_bytes(), transactions)
+    }
+}
+
+/// What becomes of a share.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// To be counted and acknowledged.
+    Accepted {
+        /// Work to credit; see [`JobTarget::work_of`] for when it is zero.
+        work: u128,
+        /// Difficulty of the job's target, for people.
+        difficulty: f64,
+        /// Hash of the header.
+        hash: BlockHash,
+        /// Set when the hash meets the network's target.
+        block: Option<Box<BlockCandidate>>,
+    },
+    /// To be answered with an error.
+    Rejected {
+        /// Why.
+        reason: RejectReason,
+        /// Set when the hash meets the network's target: submit it all the same.
+        block: Option<Box<BlockCandidate>>,
+    },
+}
+
+impl Verdict {
+    /// The block, whatever else the verdict says.
+    pub fn block(&self) -> Option<&BlockCandidate> {
+        match self {
+            Self::Accepted { block, .. } | Self::Rejected { block, .. } => block.as_deref(),
+        }
+    }
+
+    /// Why the share is refused; `None` when it is accepted.
+    pub fn reject_reason(&self) -> Option<RejectReason> {
+        match self {
+            Self::Accepted { .. } => None,
+            Self::Rejected { reason, .. } => Some(*reason),
+        }
+    }
+
+    pub(crate) const fn rejected(reason: RejectReason) -> Self {
+        Self::Rejected { reason, block: None }
+    }
+}
+
+/// Judges a share. The only state it touches is `seen`, and only for a share that it accepts.
+pub fn validate(now: Duration, share: &Share, context: &Context<'_>, seen: &mut SeenShares) -> Verdict {
+    let rolled = share.extranonce.unwrap_or(Extranonce::EMPTY);
+    let Some(extranonce) = context
+        .prefix
+        .join(rolled.as_bytes())
+        .ok()
+        .filter(|extranonce| extranonce.len() == context.job.full_extranonce_size())
+    else {
+        return Verdict::rejected(RejectReason::BadExtranonceSize);
+    };
+    let header = Header {
+        version: share.version,
+        prev_hash: context.tip.prev_hash,
+        merkle_root: context.merkle_root.unwrap_or_else(|| context.job.merkle_root(extranonce.as_bytes())),
+        ntime: share.ntime,
+        nbits: context.tip.nbits,
+        nonce: share.nonce,
+    };
+    let hash = header.hash();
+    let block = context
+        .tip
+        .target
+        .is_met_by(&hash)
+        .then(|| Box::new(BlockCandidate { job: context.job.clone(), header, hash, extranonce }));
+    match check(now, share, context, &hash, seen) {
+        Ok(()) => Verdict::Accepted {
+            work: context.target.work_of(&hash),
+            difficulty: context.target.credit.difficulty(),
+            hash,
+            block,
+        },
+        Err(reason) => Verdict::Rejected { reason, block },
+    }
+}
+
+fn check(
+    now: Duration,
+    share: &Share,
+    context: &Context<'_>,
+    hash: &BlockHash,
+    seen: &mut SeenShares,
+) -> Result<(), RejectReason> {
+    let changed = share.version ^ context.job.version();
+    if changed != 0 && !context.job.version_rolling_allowed() {
+        return Err(RejectReason::VersionRollingNotAllowed);
+    }
+    if changed & !context.rules.version_mask != 0 {
+        return Err(RejectReason::InvalidVersionBit);
+    }
+    if context.retired {
+        return Err(RejectReason::Stale);
+    }
+    let latest = context.tip.max_ntime(now, context.rules.ntime_tolerance).max(context.min_ntime);
+    if !(context.min_ntime..=latest).contains(&share.ntime) {
+        return Err(RejectReason::NtimeOutOfRange);
+    }
+    if seen.contains(hash) {
+        return Err(RejectReason::Duplicate);
+    }
+    if !context.target.accept.is_met_by(hash) {
+        return Err(RejectReason::DifficultyTooLow);
+    }
+    seen.insert(hash, context.rules.share_quota)
+}
+
+/// The shares that one channel had accepted, to recognise duplicates. Never forgets one of the current tip.
+///
+/// Keeps 8 bytes of each hash: two of a channel's shares look the same by chance once in 2^36 full tables.
+#[derive(Clone, Debug)]
+pub struct SeenShares {
+    current: (BlockHash, BTreeSet<u64>),
+    earlier: VecDeque<(BlockHash, BTreeSet<u64>)>,
+}
+
+impl SeenShares {
+    /// Nothing was seen.
+    pub fn new() -> Self {
+        Self { current: (BlockHash::all_zeros(), BTreeSet::new()), earlier: VecDeque::new() }
+    }
+
+    /// From now on shares are for this tip. If it was left for another one lately, its shares are still known.
+    pub fn on_tip(&mut self, prev_hash: BlockHash) {
+        if self.current.0 == prev_hash {
+            return;
+        }
+        let known = self.earlier.iter().position(|(tip, _)| *tip == prev_hash);
+        let next = known.and_then(|index| self.earlier.remove(index)).unwrap_or((prev_hash, BTreeSet::new()));
+        let previous = core::mem::replace(&mut self.current, next);
+        if !previous.1.is_empty() {
+            self.earlier.push_front(previous);
+            self.earlier.truncate(REMEMBERED_TIPS - 1);
+        }
+    }
+
+    /// Shares of the current tip.
+    pub fn len(&self) -> usize {
+        self.current.1.len()
+    }
+
+    /// True when the current tip has no shares.
+    pub fn is_empty(&self) -> bool {
+        self.current.1.is_empty()
+    }
+
+    fn contains(&self, hash: &BlockHash) -> bool {
+        self.current.1.contains(&key(hash))
+    }
+
+    fn insert(&mut self, hash: &BlockHash, quota: usize) -> Result<(), RejectReason> {
+        if self.len() >= quota {
+            return Err(RejectReason::TooManyShares);
+        }
+        self.current.1.insert(key(hash));
+        Ok(())
+    }
+}
+
+impl Default for SeenShares {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The least significant bytes: work makes only the other end predictable.
+fn key(hash: &BlockHash) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = hash.to_byte_array();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
