@@ -66,7 +66,7 @@ pub const fn message_info(table: &[MessageInfo], message_type: u8) -> MessageInf
 
 /// Defines the enum of a protocol's messages, and [`Message`] for each of them.
 ///
-/// The module after `from` holds one `u8` constant per message and the table `ALL` of
+/// The module after `from`, in scope by one name, holds one `u8` constant per message and the table `ALL` of
 /// `const_sv2::MessageInfo`.
 ///
 /// The enum gets `decode`, `decode_with_rest`, `message_type`, `extension_type`, `channel_msg`,
@@ -75,14 +75,13 @@ pub const fn message_info(table: &[MessageInfo], message_type: u8) -> MessageInf
 macro_rules! protocol {
     (
         $(#[$meta:meta])*
-        pub enum $name:ident<$lt:lifetime> from $($table:ident)::+ {
+        pub enum $name:ident<$lt:lifetime> from $table:ident {
             $($variant:ident($ty:ty) = $number:ident,)+
         }
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
         #[allow(clippy::large_enum_variant, reason = "boxing would cost an allocation per message")]
-        #[non_exhaustive]
         pub enum $name<$lt> {
             $(
                 #[doc = concat!("See [`", stringify!($variant), "`].")]
@@ -92,13 +91,13 @@ macro_rules! protocol {
 
         $(
             impl<$lt> $crate::Message for $ty {
-                const MESSAGE_TYPE: u8 = $($table)::+::$number;
+                const MESSAGE_TYPE: u8 = $table::$number;
                 const EXTENSION_TYPE: u16 =
-                    $crate::message_info(&$($table)::+::ALL, $($table)::+::$number).extension_type;
+                    $crate::message_info(&$table::ALL, $table::$number).extension_type;
                 const CHANNEL_MSG: bool =
-                    $crate::message_info(&$($table)::+::ALL, $($table)::+::$number).channel_msg;
+                    $crate::message_info(&$table::ALL, $table::$number).channel_msg;
                 const NAME: &'static str =
-                    $crate::message_info(&$($table)::+::ALL, $($table)::+::$number).name;
+                    $crate::message_info(&$table::ALL, $table::$number).name;
             }
 
             impl<$lt> From<$ty> for $name<$lt> {
