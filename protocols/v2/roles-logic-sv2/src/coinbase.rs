@@ -18,6 +18,8 @@ const WITNESS: [u8; 34] = {
     witness[1] = 32;
     witness
 };
+/// What the fields of BIP 141 add to the stripped transaction, in bytes.
+pub(crate) const WITNESS_FIELDS_LEN: usize = MARKER_AND_FLAG.len() + WITNESS.len();
 
 /// A coinbase transaction without its extranonce and without the fields of BIP 141 (sv2-spec §5.3.16, §3.7.1).
 ///

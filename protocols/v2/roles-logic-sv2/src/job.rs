@@ -3,16 +3,18 @@
 use alloc::{vec, vec::Vec};
 use core::fmt;
 
+use binary_sv2::{Seq0_255, U256};
 use bitcoin::{
     Amount, Script, ScriptBuf, TxOut,
     consensus::{Encodable, encode},
 };
 
 use crate::{
-    coinbase::SplitCoinbase,
+    coinbase::{SplitCoinbase, WITNESS_FIELDS_LEN},
     extranonce::MAX_EXTRANONCE_SIZE,
     header::HEADER_LEN,
     ids::{JobId, TemplateId},
+    messages::encode_merkle_path,
 };
 
 /// Longest scriptSig that consensus allows in a coinbase, in bytes.
@@ -274,14 +276,14 @@ impl JobFactory {
         let has_witness = template.has_witness_commitment()?;
         let prefix = self.coinbase_prefix(template)?;
         let suffix = self.coinbase_suffix(template)?;
-        for (part, len, limit) in [
-            ("coinbase_tx_suffix", suffix.len(), const_sv2::limits::B0_64K_MAX),
-            ("merkle path", template.merkle_path.len(), const_sv2::limits::SEQ0_255_MAX),
-        ] {
-            if len > limit {
-                return Err(JobError::TooLongForMessage { part, len });
-            }
+        // The tightest message is SubmitSolution, which carries the coinbase whole.
+        let len = prefix.len() + self.full_extranonce_size + suffix.len() + WITNESS_FIELDS_LEN;
+        if len > const_sv2::limits::B0_64K_MAX {
+            return Err(JobError::TooLongForMessage { part: "coinbase transaction", len });
         }
+        let len = template.merkle_path.len();
+        let encoded_merkle_path = encode_merkle_path(&template.merkle_path)
+            .map_err(|_| JobError::TooLongForMessage { part: "merkle path", len })?;
         Ok(Job {
             id,
             template_id: template.template_id,
@@ -291,6 +293,7 @@ impl JobFactory {
             has_witness,
             coinbase: SplitCoinbase::new(prefix, suffix),
             merkle_path: template.merkle_path.clone(),
+            encoded_merkle_path,
         })
     }
 
@@ -365,6 +368,8 @@ pub struct Job {
     has_witness: bool,
     coinbase: SplitCoinbase,
     merkle_path: Vec<[u8; 32]>,
+    /// The same as messages carry it.
+    encoded_merkle_path: Seq0_255<'static, U256>,
 }
 
 impl Job {
@@ -411,6 +416,10 @@ impl Job {
     /// Hashes from the coinbase's sibling up, in the byte order of a block header.
     pub fn merkle_path(&self) -> &[[u8; 32]] {
         &self.merkle_path
+    }
+
+    pub(crate) const fn encoded_merkle_path(&self) -> &Seq0_255<'static, U256> {
+        &self.encoded_merkle_path
     }
 
     /// Merkle root in the byte order of a block header; `extranonce` must have the full size.

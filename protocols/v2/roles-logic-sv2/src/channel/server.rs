@@ -6,6 +6,7 @@ use core::{cell::OnceCell, fmt, time::Duration};
 use const_sv2::error_code::update_channel as code;
 
 use crate::{
+    channel::Kind,
     extranonce::{Extranonce, LayoutError, Slot},
     ids::{ChannelId, JobId},
     job::Job,
@@ -24,18 +25,6 @@ pub const MAX_RETIRED_JOBS: usize = 48;
 pub const RETIRED_JOB_TIPS: u64 = 3;
 /// A retired job is forgotten after this time, if not before.
 pub const RETIRED_JOB_AGE: Duration = Duration::from_secs(600);
-
-/// Whether the channel rolls its extranonce (sv2-spec §5.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Header-only mining: one merkle root per job.
-    Standard,
-    /// The client rolls this many bytes of extranonce.
-    Extended {
-        /// Granted size in bytes.
-        extranonce_size: usize,
-    },
-}
 
 /// What a channel is opened with.
 #[derive(Clone, Debug)]
@@ -365,6 +354,13 @@ impl Channel {
         let active = self.active.iter().map(|a| (&a.job, &a.merkle_root));
         let (job, root) = future.chain(active).find(|(job, _)| job.id() == job_id)?;
         Some(*root.get_or_init(|| job.merkle_root(self.prefix.as_bytes())))
+    }
+
+    /// nVersion and, unless it is a future job, `min_ntime` of a job that shares are or will be taken for.
+    pub(crate) fn job_facts(&self, job_id: JobId) -> Option<(u32, Option<u32>)> {
+        let future = self.future.iter().map(|f| (&f.job, None));
+        let active = self.active.iter().map(|a| (&a.job, Some(a.min_ntime)));
+        future.chain(active).find(|(job, _)| job.id() == job_id).map(|(job, min_ntime)| (job.version(), min_ntime))
     }
 
     /// Judges a share; an accepted one is remembered, so that it is accepted once.

@@ -1,0 +1,405 @@
+//! A channel as its client keeps it: what to hash now, and how to submit what was found.
+//!
+//! A miner feeds it the server's messages, asks for [`Work`] and hands back nonces. It needs no clock of its own: `now`
+//! is passed in, on any clock that does not run backwards.
+
+use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
+use core::{fmt, time::Duration};
+
+use bitcoin::{BlockHash, hashes::Hash as _};
+use mining_sv2::{
+    NewExtendedMiningJob, NewMiningJob, OpenExtendedMiningChannelSuccess, OpenStandardMiningChannelSuccess,
+    SetExtranoncePrefix, SetNewPrevHash, SetTarget, SubmitSharesExtended, SubmitSharesStandard,
+};
+
+use crate::{
+    channel::Kind,
+    coinbase::SplitCoinbase,
+    extranonce::{Extranonce, ExtranonceTooLong, MAX_EXTRANONCE_SIZE},
+    header::Header,
+    ids::{ChannelId, JobId, SequenceNumber},
+    target::{CompactError, Target},
+    tip::Tip,
+};
+
+/// Future jobs that are kept until their tip comes; one more drops the oldest.
+pub const MAX_FUTURE_JOBS: usize = 8;
+
+/// A message that breaks the protocol; the channel is as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientError {
+    /// A NewMiningJob on an extended channel (sv2-spec §5.3.15).
+    StandardJobOnExtendedChannel(JobId),
+    /// A job with `min_ntime` before the first SetNewPrevHash.
+    JobWithoutTip(JobId),
+    /// A SetNewPrevHash for a job that is not a future job of the channel (sv2-spec §5.3.17).
+    UnknownJob(JobId),
+    /// No block can have this compact target.
+    Nbits(CompactError),
+    /// Prefix and extranonce are longer than 32 bytes together.
+    ExtranonceTooLong(ExtranonceTooLong),
+    /// A SetExtranoncePrefix that changes the full size, which the group's coinbase fixes (sv2-spec §5.2.3).
+    PrefixSize {
+        /// Size of the prefix so far, in bytes.
+        expected: usize,
+        /// Size of the new one.
+        got: usize,
+    },
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StandardJobOnExtendedChannel(id) => write!(f, "expected extended jobs, got standard job {id}"),
+            Self::JobWithoutTip(id) => {
+                write!(f, "expected a SetNewPrevHash before job {id}, which is not a future job")
+            }
+            Self::UnknownJob(id) => write!(f, "expected a SetNewPrevHash for a future job sent before, got job {id}"),
+            Self::Nbits(error) => error.fmt(f),
+            Self::ExtranonceTooLong(error) => error.fmt(f),
+            Self::PrefixSize { expected, got } => {
+                write!(f, "expected an extranonce prefix of {expected} bytes as before, got {got}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ClientError {}
+
+impl From<ExtranonceTooLong> for ClientError {
+    fn from(error: ExtranonceTooLong) -> Self {
+        Self::ExtranonceTooLong(error)
+    }
+}
+
+/// What a message changed for whoever is hashing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Go on with the work at hand.
+    None,
+    /// Ask for [`ClientChannel::work`] soon; shares for the work at hand still count.
+    NewWork,
+    /// Ask for [`ClientChannel::work`] now: shares for the work at hand are stale.
+    NewTip,
+}
+
+/// Everything that hashing needs; it does not change when the channel does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// The job.
+    pub job_id: JobId,
+    /// nVersion before rolling.
+    pub version: u32,
+    /// Bits of nVersion that may be rolled: BIP 323's, or none. Servers that know only BIP 320 want fewer.
+    pub version_mask: u32,
+    /// Hash of the block to build on.
+    pub prev_hash: BlockHash,
+    /// Merkle root in the byte order of the header.
+    pub merkle_root: [u8; 32],
+    /// First nTime to use, unix seconds.
+    pub min_ntime: u32,
+    /// Compact network target.
+    pub nbits: u32,
+    /// Hashes at or below this are shares.
+    pub target: Target,
+    /// The part that was rolled; `None` on a standard channel.
+    pub extranonce: Option<Extranonce>,
+    tip: Tip,
+}
+
+impl Work {
+    /// The header with these rolled fields.
+    pub const fn header(&self, version: u32, ntime: u32, nonce: u32) -> Header {
+        let Self { prev_hash, merkle_root, nbits, .. } = *self;
+        Header { version, prev_hash, merkle_root, ntime, nbits, nonce }
+    }
+
+    /// Latest nTime that may be submitted at `now` (sv2-spec §5.3.11), at least `min_ntime`.
+    pub fn max_ntime(&self, now: Duration) -> u32 {
+        self.tip.max_ntime(now, 0).max(self.min_ntime)
+    }
+
+    /// Hashes at or below this are blocks.
+    pub const fn network_target(&self) -> Target {
+        self.tip.target
+    }
+}
+
+/// A share on its way to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Submission {
+    /// From a standard channel.
+    Standard(SubmitSharesStandard),
+    /// From an extended channel.
+    Extended(SubmitSharesExtended),
+}
+
+/// One channel that was opened with success.
+#[derive(Clone, Debug)]
+pub struct ClientChannel {
+    id: ChannelId,
+    group_id: ChannelId,
+    kind: Kind,
+    prefix: Extranonce,
+    target: Target,
+    tip: Option<Tip>,
+    /// Oldest first.
+    future: VecDeque<Arc<ClientJob>>,
+    current: Option<Current>,
+    sequence: u32,
+}
+
+#[derive(Debug)]
+struct ClientJob {
+    id: JobId,
+    version: u32,
+    version_rolling_allowed: bool,
+    root: Root,
+    /// The prefix at the time of the job: a later one is not for it (sv2-spec §5.3.10).
+    prefix: Extranonce,
+}
+
+#[derive(Debug)]
+enum Root {
+    Fixed([u8; 32]),
+    Rolled { coinbase: SplitCoinbase, merkle_path: Vec<[u8; 32]> },
+}
+
+#[derive(Clone, Debug)]
+struct Current {
+    job: Arc<ClientJob>,
+    tip: Tip,
+    min_ntime: u32,
+    target: Target,
+    was_future: bool,
+    /// Next value of the rolled extranonce.
+    counter: u64,
+    /// Set when the counter has been through all its values.
+    used_up: bool,
+}
+
+impl ClientChannel {
+    /// From the answer to OpenStandardMiningChannel.
+    pub fn standard(success: &OpenStandardMiningChannelSuccess) -> Self {
+        Self::new(
+            success.channel_id.into(),
+            success.group_channel_id.into(),
+            Kind::Standard,
+            success.extranonce_prefix.into(),
+            success.target.into(),
+        )
+    }
+
+    /// From the answer to OpenExtendedMiningChannel.
+    pub fn extended(success: &OpenExtendedMiningChannelSuccess) -> Result<Self, ClientError> {
+        let prefix = Extranonce::from(success.extranonce_prefix);
+        let extranonce_size = usize::from(success.extranonce_size);
+        if prefix.len() + extranonce_size > MAX_EXTRANONCE_SIZE {
+            return Err(ExtranonceTooLong(prefix.len() + extranonce_size).into());
+        }
+        let kind = Kind::Extended { extranonce_size };
+        Ok(Self::new(success.channel_id.into(), success.group_channel_id.into(), kind, prefix, success.target.into()))
+    }
+
+    const fn new(id: ChannelId, group_id: ChannelId, kind: Kind, prefix: Extranonce, target: Target) -> Self {
+        Self { id, group_id, kind, prefix, target, tip: None, future: VecDeque::new(), current: None, sequence: 0 }
+    }
+
+    /// Id within the connection.
+    pub const fn id(&self) -> ChannelId {
+        self.id
+    }
+
+    /// The group that the channel belongs to.
+    pub const fn group_id(&self) -> ChannelId {
+        self.group_id
+    }
+
+    /// Puts the channel into another group (SetGroupChannel, sv2-spec §5.3.22).
+    pub const fn set_group_id(&mut self, group_id: ChannelId) {
+        self.group_id = group_id;
+    }
+
+    /// Standard or extended.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The target of jobs to come.
+    pub const fn target(&self) -> Target {
+        self.target
+    }
+
+    /// The extranonce prefix of jobs to come.
+    pub const fn prefix(&self) -> &Extranonce {
+        &self.prefix
+    }
+
+    /// Whether a message with this `channel_id` is for the channel, itself or through its group.
+    pub fn is_addressed(&self, channel_id: u32) -> bool {
+        channel_id == self.id.0 || channel_id == self.group_id.0
+    }
+
+    /// A standard job.
+    pub fn on_new_mining_job(&mut self, message: &NewMiningJob) -> Result<Change, ClientError> {
+        let id = JobId(message.job_id);
+        if self.kind != Kind::Standard {
+            return Err(ClientError::StandardJobOnExtendedChannel(id));
+        }
+        let root = Root::Fixed(message.merkle_root.to_le_bytes());
+        let (version, prefix) = (message.version, self.prefix);
+        self.on_job(ClientJob { id, version, version_rolling_allowed: true, root, prefix }, message.min_ntime)
+    }
+
+    /// An extended job; a standard channel takes it from its group and computes its own merkle root.
+    pub fn on_new_extended_mining_job(&mut self, message: &NewExtendedMiningJob<'_>) -> Result<Change, ClientError> {
+        let coinbase = SplitCoinbase::new(
+            message.coinbase_tx_prefix.as_bytes().to_vec(),
+            message.coinbase_tx_suffix.as_bytes().to_vec(),
+        );
+        let merkle_path: Vec<[u8; 32]> = message.merkle_path.iter().map(|hash| hash.to_le_bytes()).collect();
+        let root = match self.kind {
+            Kind::Standard => Root::Fixed(coinbase.merkle_root(self.prefix.as_bytes(), &merkle_path)),
+            Kind::Extended { .. } => Root::Rolled { coinbase, merkle_path },
+        };
+        let job = ClientJob {
+            id: JobId(message.job_id),
+            version: message.version,
+            version_rolling_allowed: message.version_rolling_allowed,
+            root,
+            prefix: self.prefix,
+        };
+        self.on_job(job, message.min_ntime)
+    }
+
+    fn on_job(&mut self, job: ClientJob, min_ntime: Option<u32>) -> Result<Change, ClientError> {
+        let Some(min_ntime) = min_ntime else {
+            if self.future.len() >= MAX_FUTURE_JOBS {
+                self.future.pop_front();
+            }
+            self.future.push_back(Arc::new(job));
+            return Ok(Change::None);
+        };
+        let tip = self.tip.ok_or(ClientError::JobWithoutTip(job.id))?;
+        self.start(Arc::new(job), tip, min_ntime, false);
+        Ok(Change::NewWork)
+    }
+
+    /// A new block to build on; it starts one of the future jobs and ends all others.
+    pub fn on_set_new_prev_hash(&mut self, now: Duration, message: &SetNewPrevHash) -> Result<Change, ClientError> {
+        let prev_hash = BlockHash::from_byte_array(message.prev_hash.to_le_bytes());
+        let tip = Tip::new(prev_hash, message.min_ntime, message.nbits, now).map_err(ClientError::Nbits)?;
+        let id = JobId(message.job_id);
+        let job = self.future.iter().rev().find(|job| job.id == id).cloned().ok_or(ClientError::UnknownJob(id))?;
+        self.future.clear();
+        self.tip = Some(tip);
+        self.start(job, tip, message.min_ntime, true);
+        Ok(Change::NewTip)
+    }
+
+    fn start(&mut self, job: Arc<ClientJob>, tip: Tip, min_ntime: u32, was_future: bool) {
+        let target = self.target;
+        self.current = Some(Current { job, tip, min_ntime, target, was_future, counter: 0, used_up: false });
+    }
+
+    /// A new target for jobs to come. Where §5.3.21 may be read to mean the current job too, the harder one of the two is
+    /// used, which every server accepts (`docs/spec/targets.md`).
+    pub fn on_set_target(&mut self, message: &SetTarget) -> Change {
+        self.target = message.maximum_target.into();
+        match &mut self.current {
+            Some(current) if current.was_future && self.target < current.target => {
+                current.target = self.target;
+                Change::NewWork
+            }
+            _ => Change::None,
+        }
+    }
+
+    /// A new prefix for jobs to come.
+    pub fn on_set_extranonce_prefix(&mut self, message: &SetExtranoncePrefix) -> Result<(), ClientError> {
+        let prefix = Extranonce::from(message.extranonce_prefix);
+        if prefix.len() != self.prefix.len() {
+            return Err(ClientError::PrefixSize { expected: self.prefix.len(), got: prefix.len() });
+        }
+        self.prefix = prefix;
+        Ok(())
+    }
+
+    /// The current job. On an extended channel each call takes the next extranonce, so that no two calls overlap; `None`
+    /// when there is no job, or no extranonce left.
+    pub fn work(&mut self) -> Option<Work> {
+        let current = self.current.as_mut()?;
+        let job = current.job.clone();
+        let (merkle_root, extranonce) = match (&job.root, self.kind) {
+            (Root::Rolled { coinbase, merkle_path }, Kind::Extended { extranonce_size }) => {
+                let rolled = current.next_extranonce(extranonce_size)?;
+                let full = job.prefix.join(rolled.as_bytes()).ok()?;
+                (coinbase.merkle_root(full.as_bytes(), merkle_path), Some(rolled))
+            }
+            (Root::Fixed(root), _) => (*root, None),
+            (Root::Rolled { .. }, Kind::Standard) => return None, // never made
+        };
+        let Current { tip, min_ntime, target, .. } = current;
+        Some(Work {
+            job_id: job.id,
+            version: job.version,
+            version_mask: if job.version_rolling_allowed { const_sv2::limits::BIP323_VERSION_MASK } else { 0 },
+            prev_hash: tip.prev_hash,
+            merkle_root,
+            min_ntime: *min_ntime,
+            nbits: tip.nbits,
+            target: *target,
+            extranonce,
+            tip: *tip,
+        })
+    }
+
+    /// Whether a share for this work would not be stale, as far as is known.
+    pub fn is_current(&self, work: &Work) -> bool {
+        self.tip.as_ref() == Some(&work.tip)
+    }
+
+    /// Number of the next submission.
+    pub const fn next_sequence_number(&self) -> SequenceNumber {
+        SequenceNumber(self.sequence)
+    }
+
+    /// The message for a share that was found in `work`; numbers count from 0.
+    pub fn submit(&mut self, work: &Work, version: u32, ntime: u32, nonce: u32) -> Submission {
+        let sequence_number = self.sequence;
+        self.sequence = self.sequence.wrapping_add(1);
+        let (channel_id, job_id) = (self.id.0, work.job_id.0);
+        match work.extranonce {
+            None => Submission::Standard(SubmitSharesStandard {
+                channel_id,
+                sequence_number,
+                job_id,
+                nonce,
+                ntime,
+                version,
+            }),
+            Some(extranonce) => Submission::Extended(SubmitSharesExtended {
+                channel_id,
+                sequence_number,
+                job_id,
+                nonce,
+                ntime,
+                version,
+                extranonce: extranonce.into(),
+            }),
+        }
+    }
+}
+
+impl Current {
+    fn next_extranonce(&mut self, size: usize) -> Option<Extranonce> {
+        if self.used_up {
+            return None;
+        }
+        let extranonce = Extranonce::from_counter(self.counter, size).ok()?;
+        self.counter = self.counter.wrapping_add(1);
+        let values = 1u64.checked_shl(8 * size as u32).unwrap_or(0); // 0: all of 64 bits
+        self.used_up = self.counter == values;
+        Some(extranonce)
+    }
+}
