@@ -1,0 +1,3 @@
+//! The miner as a program of its own.
+
+fn main() {}
