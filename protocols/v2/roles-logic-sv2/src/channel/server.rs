@@ -213,6 +213,11 @@ impl Channel {
         self.group_id
     }
 
+    /// Puts the channel into another group (SetGroupChannel, sv2-spec §5.3.22), whose full extranonce size must be the same.
+    pub const fn set_group_id(&mut self, group_id: ChannelId) {
+        self.group_id = group_id;
+    }
+
     /// Standard or extended.
     pub const fn kind(&self) -> Kind {
         self.kind

@@ -1,0 +1,210 @@
+//! Jobs against rust-bitcoin: what comes out of a job is a valid block's coinbase and merkle root.
+
+mod support;
+
+use bitcoin::{
+    Amount, Block, BlockHash, ScriptBuf, TxOut,
+    consensus::{deserialize, serialize},
+    hashes::Hash,
+    opcodes::all::OP_CHECKSIG,
+    script::Builder,
+};
+use proptest::prelude::*;
+use roles_logic_sv2::{
+    Header, JobId, Target,
+    job::{Constraints, JobError, JobFactory, MAX_PAYOUT_OUTPUTS, Payout},
+};
+use support::{VALUE, factory, p2wpkh, template, transaction};
+
+fn header(merkle_root: [u8; 32]) -> Header {
+    Header {
+        version: 0x2000_0000,
+        prev_hash: BlockHash::from_byte_array([5; 32]),
+        merkle_root,
+        ntime: 1_700_000_000,
+        nbits: support::REGTEST,
+        nonce: 42,
+    }
+}
+
+/// Builds a job and its block, and checks everything that can be wrong with its coinbase.
+fn check(height: u32, transactions: u32, segwit: bool, tag: &[u8], extranonce: &[u8]) {
+    let transactions: Vec<_> = (0..transactions).map(transaction).collect();
+    let template = template(height, &transactions, segwit);
+    let job = factory(tag, extranonce.len()).build(JobId(1), &template).unwrap();
+    let raw: Vec<_> = transactions.iter().map(serialize).collect();
+    let header = header(job.merkle_root(extranonce));
+    let bytes = job.block(&header.to_bytes(), extranonce, &raw);
+
+    let block: Block = deserialize(&bytes).unwrap();
+    assert!(block.check_merkle_root());
+    assert_eq!(block.header.merkle_root.to_byte_array(), header.merkle_root);
+    assert_eq!(block.block_hash(), header.hash());
+    assert_eq!(block.bip34_block_height(), Ok(height.into()));
+    assert_eq!(block.txdata.len(), transactions.len() + 1);
+    assert_eq!(block.txdata[1..], transactions);
+    if segwit {
+        assert!(block.check_witness_commitment());
+    }
+
+    let coinbase = block.coinbase().unwrap();
+    assert!(coinbase.is_coinbase());
+    assert_eq!(coinbase.input[0].witness.len(), usize::from(segwit));
+    assert_eq!(serialize(coinbase), job.coinbase_tx(extranonce));
+    let stripped = [job.coinbase_tx_prefix(), extranonce, job.coinbase_tx_suffix()].concat();
+    let stripped: bitcoin::Transaction = deserialize(&stripped).unwrap();
+    assert_eq!(stripped.compute_txid(), coinbase.compute_txid());
+    assert_eq!(coinbase.output[0], TxOut { value: Amount::from_sat(VALUE), script_pubkey: p2wpkh(1) });
+
+    let script = &coinbase.input[0].script_sig;
+    assert!(script.len() <= 100);
+    assert_eq!(script.count_sigops_legacy(), 0);
+    let instructions: Vec<_> = script.instructions().map(Result::unwrap).collect();
+    let pushes: Vec<_> = instructions.iter().map(|push| push.push_bytes().unwrap().as_bytes()).collect();
+    assert_eq!(pushes.last(), Some(&extranonce));
+    assert_eq!(pushes.len(), if tag.is_empty() { 2 } else { 3 });
+    if !tag.is_empty() {
+        assert_eq!(pushes[1], tag);
+    }
+}
+
+#[test]
+fn a_block_with_transactions_and_commitment() {
+    check(840_000, 3, true, b"/pool/", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]);
+}
+
+#[test]
+fn an_empty_block_with_and_without_commitment() {
+    check(500, 0, true, b"", &[0; 12]);
+    check(500, 0, false, b"", &[0; 12]);
+}
+
+#[test]
+fn bytes_that_are_checksig_opcodes_cost_no_sigops() {
+    let opcodes = [0xac, 0xad, 0xae, 0xaf].repeat(18);
+    for size in [1, 4, 12, 20, 32] {
+        let tag = &opcodes[..JobFactory::max_tag(size).min(70)];
+        check(100_000, 1, true, tag, &opcodes[..size]);
+    }
+}
+
+#[test]
+fn the_longest_tag_fits_and_one_byte_more_does_not() {
+    let payout = Payout::single(p2wpkh(1));
+    for (size, limit) in [(1, 75), (15, 75), (20, 70), (32, 58)] {
+        assert_eq!(JobFactory::max_tag(size), limit);
+        check(2_000_000_000, 0, true, &vec![b'x'; limit], &vec![0xff; size]);
+        let long = JobFactory::new(payout.clone(), vec![b'x'; limit + 1], size, payout.constraints());
+        assert_eq!(long.err(), Some(JobError::TagTooLong { limit, len: limit + 1 }));
+    }
+    for size in [0, 33] {
+        let odd = JobFactory::new(payout.clone(), Vec::new(), size, payout.constraints());
+        assert_eq!(odd.err(), Some(JobError::ExtranonceSize(size)));
+    }
+}
+
+#[test]
+fn fixed_outputs_come_first_and_the_remainder_takes_the_rest() {
+    let fee = TxOut { value: Amount::from_sat(1_000), script_pubkey: p2wpkh(2) };
+    let payout = Payout::new(vec![fee.clone()], p2wpkh(1)).unwrap();
+    let outputs = payout.outputs(VALUE).unwrap();
+    assert_eq!(outputs, [fee, TxOut { value: Amount::from_sat(VALUE - 1_000), script_pubkey: p2wpkh(1) }]);
+    assert_eq!(payout.outputs(1_000).unwrap()[1].value, Amount::ZERO);
+    assert_eq!(payout.outputs(999), Err(JobError::Overspent { value: 999 }));
+    // What is announced is what is used, to the byte.
+    assert_eq!(payout.constraints().max_additional_size as usize, outputs.iter().map(|o| serialize(o).len()).sum());
+    let overflow = TxOut { value: Amount::from_sat(u64::MAX), script_pubkey: p2wpkh(2) };
+    let payout = Payout::new(vec![overflow.clone(), overflow], p2wpkh(1)).unwrap();
+    assert_eq!(payout.outputs(u64::MAX), Err(JobError::Overspent { value: u64::MAX }));
+    let many =
+        Payout::new(vec![TxOut { value: Amount::ZERO, script_pubkey: p2wpkh(2) }; MAX_PAYOUT_OUTPUTS], p2wpkh(1));
+    let (limit, outputs) = (MAX_PAYOUT_OUTPUTS, MAX_PAYOUT_OUTPUTS + 1);
+    assert_eq!(many, Err(JobError::TooManyOutputs { limit, outputs }));
+}
+
+#[test]
+fn a_payout_over_the_reserve_is_refused() {
+    // One legacy sigop, which counts four.
+    let script = Builder::new().push_slice([2; 33]).push_opcode(OP_CHECKSIG).into_script();
+    let payout = Payout::single(script);
+    let enough = Constraints { max_additional_size: 8 + 1 + 35, max_additional_sigops: 4 };
+    assert_eq!(payout.constraints(), enough);
+    assert!(JobFactory::new(payout.clone(), Vec::new(), 20, enough).is_ok());
+    let small = Constraints { max_additional_size: 43, ..enough };
+    let error = JobFactory::new(payout.clone(), Vec::new(), 20, small).err();
+    assert_eq!(error, Some(JobError::SizeOverReserve { reserved: 43, needed: 44 }));
+    let few = Constraints { max_additional_sigops: 3, ..enough };
+    let error = JobFactory::new(payout, Vec::new(), 20, few).err();
+    assert_eq!(error, Some(JobError::SigopsOverReserve { reserved: 3, needed: 4 }));
+}
+
+#[test]
+fn templates_that_make_no_block_are_refused() {
+    let factory = factory(&[b'x'; 70], 20);
+    let good = template(840_000, &[], true);
+    assert!(factory.build(JobId(1), &good).is_ok());
+
+    let mut fewer = good.clone();
+    fewer.coinbase_tx_outputs_count = 0;
+    let mut more = good.clone();
+    more.coinbase_tx_outputs_count = u32::MAX;
+    let mut cut = good.clone();
+    cut.coinbase_tx_outputs.pop();
+    for bad in [fewer, more, cut] {
+        assert_eq!(factory.build(JobId(1), &bad).err(), Some(JobError::MalformedTemplateOutputs));
+    }
+
+    // A push that would swallow the tag.
+    let mut open_push = good.clone();
+    open_push.coinbase_prefix = vec![3, 1, 2];
+    assert_eq!(factory.build(JobId(1), &open_push).err(), Some(JobError::MalformedCoinbasePrefix));
+
+    let mut long = good.clone();
+    long.coinbase_prefix = [vec![8], vec![0; 8]].concat();
+    assert_eq!(factory.build(JobId(1), &long).err(), Some(JobError::ScriptSigTooLong { len: 101 }));
+
+    let mut deep = good.clone();
+    deep.merkle_path = vec![[0; 32]; 256];
+    let error = JobError::TooLongForMessage { part: "merkle path", len: 256 };
+    assert_eq!(factory.build(JobId(1), &deep).err(), Some(error));
+
+    let mut wide = good;
+    let output = serialize(&TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::from_bytes(vec![0x51; 65_400]) });
+    wide.coinbase_tx_outputs = output;
+    assert!(matches!(
+        factory.build(JobId(1), &wide),
+        Err(JobError::TooLongForMessage { part: "coinbase transaction", .. })
+    ));
+}
+
+#[test]
+fn messages_carry_the_job_unchanged() {
+    let template = template(840_000, &[transaction(0), transaction(1), transaction(2)], true);
+    let job = factory(b"/pool/", 20).build(JobId(77), &template).unwrap();
+    let message = job.new_extended_mining_job(5.into(), Some(9));
+    let bytes = binary_sv2::to_bytes(&message).unwrap();
+    let decoded: mining_sv2::NewExtendedMiningJob<'_> = binary_sv2::from_bytes(&bytes).unwrap();
+    assert_eq!((decoded.channel_id, decoded.job_id, decoded.min_ntime, decoded.version), (5, 77, Some(9), 0x2000_0000));
+    assert_eq!(decoded.coinbase_tx_prefix.as_bytes(), job.coinbase_tx_prefix());
+    assert_eq!(decoded.coinbase_tx_suffix.as_bytes(), job.coinbase_tx_suffix());
+    let path: Vec<_> = decoded.merkle_path.iter().map(|hash| hash.to_le_bytes()).collect();
+    assert_eq!(path, template.merkle_path);
+    // BIP 141's marker is gone: the input count follows nVersion.
+    assert_eq!(job.coinbase_tx_prefix()[4], 1);
+    assert!(Target::MAX.is_met_by(&header(job.merkle_root(&[0; 20])).hash()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_job_makes_a_valid_coinbase(
+        height in 17u32..0x7fff_ffff,
+        transactions in 0u32..20,
+        segwit: bool,
+        tag in prop::collection::vec(any::<u8>(), 0..=58),
+        extranonce in prop::collection::vec(any::<u8>(), 1..=32),
+    ) {
+        check(height, transactions, segwit, &tag, &extranonce);
+    }
+}
