@@ -23,8 +23,9 @@ pub fn plain() -> (FrameDecoder, FrameQueue) {
 
 /// Both directions of a connection after its handshake.
 pub fn encrypted(transport: Transport) -> (FrameDecoder, FrameQueue) {
-    let decoder = StandardNoiseDecoder::new(transport.receive);
-    (FrameDecoder(Decoder::Noise(decoder)), FrameQueue::new(Sealer::Noise(NoiseEncoder::new(transport.send))))
+    let decoder = Box::new(StandardNoiseDecoder::new(transport.receive));
+    let encoder = Box::new(NoiseEncoder::new(transport.send));
+    (FrameDecoder(Decoder::Noise(decoder)), FrameQueue::new(Sealer::Noise(encoder)))
 }
 
 /// Received bytes to frames.
@@ -34,7 +35,7 @@ pub struct FrameDecoder(Decoder);
 #[derive(Debug)]
 enum Decoder {
     Plain(StandardSv2Decoder),
-    Noise(StandardNoiseDecoder),
+    Noise(Box<StandardNoiseDecoder>),
 }
 
 impl FrameDecoder {
@@ -118,7 +119,7 @@ pub struct FrameQueue {
 #[derive(Debug)]
 enum Sealer {
     Plain(Encoder),
-    Noise(NoiseEncoder),
+    Noise(Box<NoiseEncoder>),
 }
 
 impl FrameQueue {
