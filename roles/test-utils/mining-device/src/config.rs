@@ -21,9 +21,11 @@ pub const DEFAULT_RECONNECT_MOST: Duration = Duration::from_secs(30);
 /// The configuration of a miner. [`MinerConfig::new`] fills in everything that has a default.
 #[derive(Clone, Debug)]
 pub struct MinerConfig {
-    /// The server. With an authority key the connection is encrypted and the server proves to hold that authority's
-    /// certificate; without one it is plain, which suits trusted networks only.
+    /// The server. With an authority key it must show a certificate that this authority signed; without one, anyone on the
+    /// way can pose as the server.
     pub url: EndpointUrl,
+    /// No encryption, for servers without noise in trusted networks.
+    pub plain: bool,
     /// Who is paid, as the server wants it: for example `address.worker`; at most 255 bytes.
     pub user_identity: String,
     /// The kind of channel to open.
@@ -110,6 +112,7 @@ impl MinerConfig {
     pub fn new(url: EndpointUrl, user_identity: impl Into<String>) -> Self {
         Self {
             url,
+            plain: false,
             user_identity: user_identity.into(),
             channel: ChannelKind::Standard,
             threads: None,
