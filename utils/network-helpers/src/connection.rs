@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use binary_sv2::{Encodable, Message};
 use framing_sv2::{Header, Sv2Frame};
-use noise_sv2::{AuthorityPublicKey, ServerIdentity, url::EndpointUrl};
+use noise_sv2::{AuthorityPublicKey, ServerIdentity};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{
@@ -50,14 +50,9 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to `address` (`host:port`) with the default deadline of [`HANDSHAKE_TIMEOUT`].
+    /// Connects to `address`, `host:port` as `noise_sv2::url::EndpointUrl::address` gives it, with the default deadline of [`HANDSHAKE_TIMEOUT`].
     pub async fn connect(address: &str, security: Security) -> Result<Self, Error> {
         Self::connect_within(address, security, HANDSHAKE_TIMEOUT).await
-    }
-
-    /// Connects to where `url` points, over noise, with the authority key the URL names.
-    pub async fn connect_url(url: &EndpointUrl) -> Result<Self, Error> {
-        Self::connect(&url.address(), Security::Noise { authority: url.authority() }).await
     }
 
     /// Connects to `address`; name resolution, TCP and handshake together take no longer than `deadline`.

@@ -2,24 +2,11 @@
 
 mod common;
 
-use codec_sv2::{Error, NoiseEncoder, StandardNoiseDecoder, encrypted_len};
-use common::{Blob, decode_in_pieces, feed, missing_steps};
+use codec_sv2::{Error, NoiseEncoder, encrypted_len};
+use common::{Blob, decode_in_pieces, feed, missing_steps, noise_pair as pair};
 use framing_sv2::{Header, Sv2Frame};
-use noise_sv2::{AuthoritySecretKey, Initiator, Part, Responder, ServerIdentity, Validity};
+use noise_sv2::Part;
 use proptest::{collection::vec, prelude::*, sample::Index};
-use rand_core::OsRng;
-
-decoder!(StandardNoiseDecoder);
-
-/// The sending half of a client and the receiving half of its server.
-fn pair() -> (NoiseEncoder, StandardNoiseDecoder) {
-    let authority = AuthoritySecretKey::generate(&mut OsRng).unwrap();
-    let identity = ServerIdentity::issue(&authority, Validity { from: 0, until: 10 }, &mut OsRng).unwrap();
-    let (waiting, act1) = Initiator::new(Some(authority.public_key()), &mut OsRng).unwrap();
-    let (act2, server) = Responder::new(&identity).step(&act1, &mut OsRng).unwrap();
-    let client = waiting.finish(&act2, 5).unwrap();
-    (NoiseEncoder::new(client.send), StandardNoiseDecoder::new(server.receive))
-}
 
 fn encoded(encoder: &mut NoiseEncoder, payloads: &[Vec<u8>]) -> Vec<u8> {
     let mut wire = vec![];

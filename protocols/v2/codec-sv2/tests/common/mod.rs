@@ -41,10 +41,9 @@ pub trait Decoder {
 }
 
 /// Implements [`Decoder`] by the type's own methods.
-#[macro_export]
 macro_rules! decoder {
     ($type:ty) => {
-        impl $crate::common::Decoder for $type {
+        impl Decoder for $type {
             fn writable(&mut self) -> &mut [u8] {
                 <$type>::writable(self)
             }
@@ -62,6 +61,23 @@ macro_rules! decoder {
 }
 
 decoder!(StandardSv2Decoder);
+#[cfg(feature = "with_noise")]
+decoder!(codec_sv2::StandardNoiseDecoder);
+
+/// The sending half of a client and the receiving half of its server.
+#[cfg(feature = "with_noise")]
+pub fn noise_pair() -> (codec_sv2::NoiseEncoder, codec_sv2::StandardNoiseDecoder) {
+    use codec_sv2::{NoiseEncoder, StandardNoiseDecoder};
+    use noise_sv2::{AuthoritySecretKey, Initiator, Responder, ServerIdentity, Validity};
+    use rand_core::OsRng;
+
+    let authority = AuthoritySecretKey::generate(&mut OsRng).unwrap();
+    let identity = ServerIdentity::issue(&authority, Validity { from: 0, until: 10 }, &mut OsRng).unwrap();
+    let (waiting, act1) = Initiator::new(Some(authority.public_key()), &mut OsRng).unwrap();
+    let (act2, server) = Responder::new(&identity).step(&act1, &mut OsRng).unwrap();
+    let client = waiting.finish(&act2, 5).unwrap();
+    (NoiseEncoder::new(client.send), StandardNoiseDecoder::new(server.receive))
+}
 
 /// Puts all of `bytes` into the decoder, in as many steps as its room demands.
 pub fn feed(decoder: &mut impl Decoder, mut bytes: &[u8]) {
