@@ -49,7 +49,7 @@ pub struct Subscription {
 pub struct Constraints {
     /// Serialised bytes that the user adds as coinbase outputs.
     pub max_additional_size: u32,
-    /// Legacy sigops that these outputs cost.
+    /// Sigops cost of these outputs, in the unit of the block's limit of 80,000: a legacy sigop costs 4.
     pub max_additional_sigops: u16,
 }
 

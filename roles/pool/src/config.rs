@@ -1,0 +1,243 @@
+//! What an operator sets. [`DEFAULT`] is the commented default that `stratum config pool` prints.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use bitcoin::{Network, ScriptBuf};
+use serde::Deserialize;
+
+use crate::payout::{self, PayoutError};
+
+/// The commented default configuration.
+pub const DEFAULT: &str = include_str!("default.toml");
+
+/// Prefix of the environment variables that override the file.
+pub const ENVIRONMENT: &str = "STRATUM_POOL";
+
+/// The configuration of a pool.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolConfig {
+    /// The chain that rewards are on.
+    pub network: Network,
+    /// Where block rewards go; see [`payout::script`].
+    pub payout: String,
+    /// Text in the coinbase of every block.
+    #[serde(default = "default_tag")]
+    pub coinbase_tag: String,
+    /// Folder for the epoch and found blocks.
+    pub data_dir: PathBuf,
+    /// File with the secret authority key; needed when a listener uses noise.
+    pub authority_key_file: Option<PathBuf>,
+    /// How long a certificate is valid; a new one is made at half of it.
+    #[serde(default = "default_certificate_hours")]
+    pub certificate_hours: u32,
+    /// Tells several pools that share payouts apart, in the first bits of every extranonce.
+    #[serde(default)]
+    pub server_id: u16,
+    /// Threads that serve miners; 0 is one per core.
+    #[serde(default)]
+    pub shards: usize,
+    /// Where miners connect.
+    pub listen: Vec<Listen>,
+    /// Where templates come from; the first that answers is used, found blocks go to all.
+    pub source: Vec<Source>,
+    /// Difficulty of shares.
+    #[serde(default)]
+    pub shares: Shares,
+    /// What a peer may use up.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// One listening socket.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// Address and port; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Encrypted with noise; off only for networks that are trusted.
+    #[serde(default = "yes")]
+    pub noise: bool,
+}
+
+/// One template source.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, tag = "kind", rename_all = "kebab-case")]
+pub enum Source {
+    /// Bitcoin Core's mining interface over its Unix socket.
+    BitcoinIpc {
+        /// The socket, for example `node.sock` in the chain's data folder.
+        socket: PathBuf,
+    },
+    /// A remote Template Provider.
+    Sv2 {
+        /// `stratum2+tcp://host:port/authority-key`; without the key the connection is not encrypted.
+        url: String,
+    },
+    /// The embedded devnet; its blocks have no value.
+    Devnet {
+        /// Compact target of every block; regtest's when absent.
+        nbits: Option<u32>,
+    },
+}
+
+/// Difficulty of shares.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shares {
+    /// Shares a minute that a channel's first target aims at, from the hashrate that it names.
+    pub per_minute: f32,
+    /// No target is easier than this difficulty; fractions are allowed.
+    pub min_difficulty: f64,
+    /// Seconds that a share's time may be ahead of the time that has passed since its previous hash was sent.
+    pub ntime_tolerance: u32,
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        Self { per_minute: 12.0, min_difficulty: 0.0, ntime_tolerance: 60 }
+    }
+}
+
+/// What a peer may use up. The defaults suit a pool for everybody.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Open connections in all; more wait in the system's queue.
+    pub connections: usize,
+    /// Channels on one connection.
+    pub channels: usize,
+    /// Longest message from a miner, in bytes.
+    pub message_bytes: u32,
+    /// Seconds for the noise handshake.
+    pub handshake_seconds: u64,
+    /// Seconds from then on for SetupConnection.
+    pub setup_seconds: u64,
+    /// Seconds from then on for the first channel.
+    pub first_channel_seconds: u64,
+    /// A peer whose oldest unsent byte is this old is dropped.
+    pub unsent_seconds: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            channels: 4_096,
+            message_bytes: 128 * 1024,
+            handshake_seconds: 10,
+            setup_seconds: 10,
+            first_channel_seconds: 60,
+            unsent_seconds: 30,
+        }
+    }
+}
+
+/// Why a configuration makes no pool.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidConfig {
+    /// Where rewards go is not clear.
+    #[error("payout: {0}")]
+    Payout(#[from] PayoutError),
+    /// Something else; the text says what to change.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl PoolConfig {
+    /// Checks what types can not express, and returns the payout script.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, and what to do.
+    pub fn check(&self) -> Result<ScriptBuf, InvalidConfig> {
+        let other = |text: &str| Err(InvalidConfig::Other(text.to_owned()));
+        let script = payout::script(&self.payout, self.network)?;
+        if self.listen.is_empty() {
+            return other("listen: name at least one [[listen]] with an address");
+        }
+        if self.source.is_empty() {
+            return other("source: name at least one [[source]] for templates");
+        }
+        if self.authority_key_file.is_none() && self.listen.iter().any(|listen| listen.noise) {
+            return other(
+                "authority_key_file: a listener with noise needs the authority's key; make one with `stratum keygen`",
+            );
+        }
+        if self.coinbase_tag.len() > MAX_TAG_BYTES {
+            return Err(InvalidConfig::Other(format!(
+                "coinbase_tag: at most {MAX_TAG_BYTES} bytes fit beside height and extranonce; this one has {}",
+                self.coinbase_tag.len()
+            )));
+        }
+        if !(self.shares.per_minute.is_finite() && self.shares.per_minute > 0.0) {
+            return other("shares.per_minute: expected a positive number");
+        }
+        if !(self.shares.min_difficulty.is_finite() && self.shares.min_difficulty >= 0.0) {
+            return other("shares.min_difficulty: expected 0 or a positive number");
+        }
+        if self.certificate_hours == 0 {
+            return other("certificate_hours: expected at least 1");
+        }
+        Ok(script)
+    }
+
+    /// How long a certificate is valid.
+    pub fn certificate_validity(&self) -> Duration {
+        Duration::from_secs(u64::from(self.certificate_hours) * 3600)
+    }
+}
+
+/// Longest coinbase tag: 100 bytes of scriptSig less 8 for the height, 21 for the extranonce and one for the tag's push.
+pub const MAX_TAG_BYTES: usize = 64;
+
+fn yes() -> bool {
+    true
+}
+
+fn default_tag() -> String {
+    "/Stratum/".to_owned()
+}
+
+fn default_certificate_hours() -> u32 {
+    24
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> PoolConfig {
+        stratum_runtime::config::parse(text, "default", ENVIRONMENT, std::iter::empty()).unwrap()
+    }
+
+    #[test]
+    fn the_default_is_valid_but_for_the_payout() {
+        let mut config = parse(DEFAULT);
+        assert!(matches!(config.check(), Err(InvalidConfig::Payout(_))), "an operator must set it");
+        config.payout = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4".into();
+        config.check().unwrap();
+        let Limits { connections, channels, message_bytes, .. } = config.limits;
+        assert_eq!((connections, channels, message_bytes), (10_000, 4_096, 131_072), "the file states the defaults");
+    }
+
+    #[test]
+    fn each_mistake_says_what_to_do() {
+        let good = || {
+            let mut config = parse(DEFAULT);
+            config.payout = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4".into();
+            config
+        };
+        let error = |change: fn(&mut PoolConfig)| {
+            let mut config = good();
+            change(&mut config);
+            config.check().unwrap_err().to_string()
+        };
+        assert!(error(|c| c.listen.clear()).contains("[[listen]]"));
+        assert!(error(|c| c.source.clear()).contains("[[source]]"));
+        assert!(error(|c| c.authority_key_file = None).contains("stratum keygen"));
+        assert!(error(|c| c.coinbase_tag = "x".repeat(65)).contains("this one has 65"));
+        assert!(error(|c| c.shares.per_minute = f32::NAN).contains("per_minute"));
+        assert!(error(|c| c.shares.min_difficulty = -1.0).contains("min_difficulty"));
+        assert!(error(|c| c.certificate_hours = 0).contains("certificate_hours"));
+    }
+}

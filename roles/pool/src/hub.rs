@@ -1,0 +1,448 @@
+//! The hub: turns templates into jobs, publishes snapshots, and sees found blocks through.
+//!
+//! Sans-io: [`Hub::handle_source`], [`Hub::handle_candidate`] and [`Hub::handle_timeout`] take input,
+//! [`Hub::poll_output`] gives what is to be done. The first source that is up and has a tip is the active one; the others stand by with
+//! their own templates, and take found blocks.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use bitcoin::BlockHash;
+use roles_logic_sv2::{
+    Tip as MiningTip,
+    ids::JobId,
+    job::{Job, JobFactory, JobTemplate},
+    share::BlockCandidate,
+};
+use template_source::{Capabilities, Command, Event, Solution, Template, TemplateId, Tip, Transactions};
+
+use crate::{
+    blocks::{Action, BlockBook, BlockState, FoundBlock, Origin},
+    snapshot::{ActiveTip, Snapshot},
+};
+
+/// Future templates that are kept per source; a source prepares one or two.
+pub const MAX_FUTURE_TEMPLATES: usize = 8;
+
+/// Templates whose transactions are kept for raw blocks, up to 4 MB each; the oldest make room.
+pub const MAX_TEMPLATES_WITH_TRANSACTIONS: usize = 24;
+
+/// Jobs whose origin is remembered, so that a late solution finds its template; the oldest make room.
+pub const MAX_JOBS: usize = 4096;
+
+/// Found blocks that wait for their template's transactions.
+pub const MAX_INCOMPLETE_BLOCKS: usize = 64;
+
+/// A block candidate from a session.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The share that meets its job's nBits.
+    pub candidate: BlockCandidate,
+    /// User identity of the channel.
+    pub finder: String,
+}
+
+/// What the hub wants done.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Give all sessions this state.
+    Publish(Arc<Snapshot>),
+    /// Send a command to a source.
+    Command {
+        /// Index of the source.
+        source: usize,
+        /// The command.
+        command: Command,
+    },
+    /// Write a found block's file.
+    Persist {
+        /// The block.
+        block: FoundBlock,
+        /// What became of it so far.
+        state: BlockState,
+    },
+    /// Tell whoever watches.
+    Event(PoolEvent),
+}
+
+/// What an observer of a pool sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolEvent {
+    /// A miner found a block; nodes have been asked.
+    BlockFound(FoundBlock),
+    /// A found block was decided.
+    BlockDecided(FoundBlock, BlockState),
+    /// A source answers.
+    SourceUp {
+        /// Index of the source.
+        source: usize,
+        /// Who answers.
+        description: String,
+    },
+    /// A source does not answer.
+    SourceDown {
+        /// Index of the source.
+        source: usize,
+        /// Why.
+        reason: String,
+    },
+    /// All sessions build on a new tip.
+    NewTip {
+        /// Hash of the block to build on.
+        prev_hash: BlockHash,
+        /// Height of the block to mine.
+        height: u32,
+        /// Index of the source.
+        source: usize,
+    },
+}
+
+#[derive(Debug, Default)]
+struct SourceState {
+    up: bool,
+    futures: BTreeMap<TemplateId, Arc<Template>>,
+    tip: Option<(Tip, Arc<Template>, Duration)>,
+    current: Option<Arc<Template>>,
+}
+
+/// Where a job came from.
+#[derive(Debug)]
+struct JobRecord {
+    job: Arc<Job>,
+    source: usize,
+    template: Arc<Template>,
+}
+
+/// A found block without its transactions.
+#[derive(Debug)]
+struct Incomplete {
+    key: (usize, TemplateId),
+    hash: BlockHash,
+    candidate: BlockCandidate,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Hub {
+    factory: JobFactory,
+    sources: Vec<SourceState>,
+    active: Option<usize>,
+    jobs: BTreeMap<u64, JobRecord>,
+    /// Counts jobs up; its low 32 bits are the job's id, so that ids of live jobs never collide.
+    last_job: u64,
+    by_template: BTreeMap<(usize, TemplateId), u64>,
+    transactions: VecDeque<((usize, TemplateId), Transactions)>,
+    incomplete: VecDeque<Incomplete>,
+    blocks: BlockBook,
+    tips: u64,
+    snapshot: Snapshot,
+    outputs: VecDeque<Output>,
+}
+
+impl Hub {
+    /// A hub for sources in order of preference, whose jobs `factory` makes.
+    pub fn new(factory: JobFactory, sources: &[Capabilities]) -> Self {
+        Self {
+            factory,
+            sources: sources.iter().map(|_| SourceState::default()).collect(),
+            active: None,
+            jobs: BTreeMap::new(),
+            last_job: 0,
+            by_template: BTreeMap::new(),
+            transactions: VecDeque::new(),
+            incomplete: VecDeque::new(),
+            blocks: BlockBook::new(sources.iter().map(|source| source.raw_blocks)),
+            tips: 0,
+            snapshot: Snapshot::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// What to do next; `None` when there is nothing left.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has work.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.blocks.poll_timeout()
+    }
+
+    /// Tries again what failed.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        self.with_blocks(|blocks, actions| blocks.handle_timeout(now, actions));
+    }
+
+    /// Takes up a block that was open when the last process ended.
+    pub fn restore(&mut self, now: Duration, block: FoundBlock) {
+        self.with_blocks(|blocks, actions| blocks.found(now, block, actions));
+    }
+
+    /// A source reports. An index that is not a source's is ignored.
+    pub fn handle_source(&mut self, now: Duration, source: usize, event: Event) {
+        if source >= self.sources.len() {
+            return;
+        }
+        match event {
+            Event::Up { description, .. } => {
+                self.sources[source].up = true;
+                self.event(PoolEvent::SourceUp { source, description });
+                self.with_blocks(|blocks, actions| blocks.source_up(now, source, actions));
+                self.select(now);
+            }
+            Event::Down { reason, .. } => {
+                self.sources[source].up = false;
+                self.event(PoolEvent::SourceDown { source, reason });
+                self.blocks.source_down(source);
+                self.select(now);
+            }
+            Event::Template(template) => self.template(source, template),
+            Event::Tip(tip) => self.tip(now, source, tip),
+            Event::Transactions { id, result } => match result {
+                Ok(transactions) => self.transactions(now, (source, id), transactions),
+                Err(reason) => {
+                    tracing::warn!(source, template = id.0, "no transactions for raw blocks: {reason}");
+                    self.incomplete.retain(|waiting| waiting.key != (source, id));
+                }
+            },
+            Event::Submitted { hash, path, outcome } => {
+                tracing::info!(source, %hash, ?path, ?outcome, "block submitted");
+                let decided =
+                    self.with_blocks(|blocks, actions| blocks.submitted(now, source, hash, path, outcome, actions));
+                self.decided(decided);
+            }
+        }
+    }
+
+    /// A session found a block. Known ones are ignored.
+    pub fn handle_candidate(&mut self, now: Duration, found: Candidate) {
+        let Candidate { candidate, finder } = found;
+        let (hash, job) = (candidate.hash, &candidate.job);
+        let Some(record) = self.jobs.values().rev().find(|record| record.job.id() == job.id()) else {
+            tracing::error!(%hash, "block candidate of a job that is no longer known");
+            return;
+        };
+        let key = (record.source, record.template.id);
+        let solution = Solution {
+            template_id: record.template.id,
+            hash,
+            version: candidate.header.version,
+            header_timestamp: candidate.header.ntime,
+            header_nonce: candidate.header.nonce,
+            coinbase_tx: candidate.coinbase_tx(),
+        };
+        let transactions = self.transactions_of(key);
+        let block = FoundBlock {
+            hash,
+            height: record.template.height,
+            prev_hash: candidate.header.prev_hash,
+            finder,
+            found_at: now.as_secs(),
+            origin: Some(Origin { source: record.source, solution }),
+            raw: transactions.as_ref().map(|list| Arc::new(candidate.block(list))),
+        };
+        let event = PoolEvent::BlockFound(FoundBlock { raw: None, ..block.clone() });
+        if !self.with_blocks(|blocks, actions| blocks.found(now, block, actions)) {
+            return;
+        }
+        self.event(event);
+        if transactions.is_none() {
+            if self.incomplete.len() >= MAX_INCOMPLETE_BLOCKS {
+                self.incomplete.pop_front();
+            }
+            self.incomplete.push_back(Incomplete { key, hash, candidate });
+        }
+    }
+
+    fn template(&mut self, source: usize, template: Arc<Template>) {
+        let state = &mut self.sources[source];
+        if template.future {
+            while state.futures.len() >= MAX_FUTURE_TEMPLATES {
+                state.futures.pop_first();
+            }
+            state.futures.insert(template.id, template.clone());
+        } else {
+            state.current = Some(template.clone());
+        }
+        if self.active == Some(source) {
+            self.publish(source);
+        }
+    }
+
+    fn tip(&mut self, now: Duration, source: usize, tip: Tip) {
+        let state = &mut self.sources[source];
+        let Some(template) = state.futures.remove(&tip.template_id) else {
+            tracing::error!(
+                source,
+                template = tip.template_id.0,
+                "the source's tip names a template that it never sent"
+            );
+            return;
+        };
+        // sv2-spec §7.3: what waited for this tip is void, be it used or not.
+        state.futures.clear();
+        state.current = None;
+        let height = template.height;
+        state.tip = Some((tip, template, now));
+        let decided = self.with_blocks(|blocks, actions| blocks.tip(now, &tip, height, actions));
+        self.decided(decided);
+        if self.active == Some(source) {
+            self.new_tip(source);
+        } else {
+            self.select(now);
+        }
+    }
+
+    /// Makes the first source that is up and has a tip the active one. With none up, the last one's jobs go on.
+    fn select(&mut self, _now: Duration) {
+        let best = self.sources.iter().position(|source| source.up && source.tip.is_some());
+        if let Some(best) = best
+            && self.active != Some(best)
+        {
+            if let Some(last) = self.active {
+                tracing::warn!(from = last, to = best, "template source changed");
+            }
+            self.active = Some(best);
+            self.new_tip(best);
+        }
+    }
+
+    /// The active source has a new tip, or is newly active.
+    fn new_tip(&mut self, source: usize) {
+        let Some((tip, template, since)) = self.sources[source].tip.clone() else { return };
+        // A tip that two sources agree on is no news for miners.
+        let known = self.snapshot.tip.as_ref().is_some_and(|active| active.tip.prev_hash == tip.prev_hash);
+        let mining_tip = match MiningTip::new(tip.prev_hash, tip.header_timestamp, tip.nbits, since) {
+            Ok(tip) => Arc::new(tip),
+            Err(error) => return tracing::error!(source, "the source's nBits can not be: {error}"),
+        };
+        let Some(job) = self.job(source, &template) else { return };
+        if !known {
+            self.tips += 1;
+            self.event(PoolEvent::NewTip { prev_hash: tip.prev_hash, height: template.height, source });
+        }
+        self.snapshot.tip = Some(ActiveTip {
+            number: self.tips,
+            tip: mining_tip,
+            height: template.height,
+            activated: job.clone(),
+            current: job,
+        });
+        self.snapshot.future = None;
+        self.publish(source);
+    }
+
+    /// Builds what is new at the active source and publishes it.
+    fn publish(&mut self, source: usize) {
+        let state = &self.sources[source];
+        let (current, future) = (state.current.clone(), state.futures.last_key_value().map(|(_, t)| t.clone()));
+        if let Some(job) = current.and_then(|template| self.job(source, &template))
+            && let Some(tip) = &mut self.snapshot.tip
+        {
+            tip.current = job;
+        }
+        if let Some(job) = future.and_then(|template| self.job(source, &template)) {
+            self.snapshot.future = Some(job);
+        }
+        self.outputs.push_back(Output::Publish(Arc::new(self.snapshot.clone())));
+    }
+
+    /// The job of a template: built once, then shared.
+    fn job(&mut self, source: usize, template: &Arc<Template>) -> Option<Arc<Job>> {
+        let key = (source, template.id);
+        if let Some(record) = self.by_template.get(&key).and_then(|number| self.jobs.get(number)) {
+            return Some(record.job.clone());
+        }
+        let number = self.last_job + 1;
+        let id = JobId((number & u64::from(u32::MAX)) as u32);
+        let job = match self.factory.build(id, &job_template(template)) {
+            Ok(job) => Arc::new(job),
+            Err(error) => {
+                tracing::error!(source, template = template.id.0, "no job can be made of this template: {error}");
+                return None;
+            }
+        };
+        self.last_job = number;
+        while self.jobs.len() >= MAX_JOBS {
+            if let Some((_, old)) = self.jobs.pop_first() {
+                self.by_template.remove(&(old.source, old.template.id));
+            }
+        }
+        self.by_template.insert(key, number);
+        self.jobs.insert(number, JobRecord { job: job.clone(), source, template: template.clone() });
+        if !template.merkle_path.is_empty() {
+            self.command(source, Command::RequestTransactions(template.id));
+        }
+        Some(job)
+    }
+
+    fn transactions_of(&self, key: (usize, TemplateId)) -> Option<Transactions> {
+        let record = self.by_template.get(&key).and_then(|number| self.jobs.get(number))?;
+        if record.template.merkle_path.is_empty() {
+            return Some(Transactions::default());
+        }
+        self.transactions.iter().rev().find(|(at, _)| *at == key).map(|(_, list)| list.clone())
+    }
+
+    fn transactions(&mut self, now: Duration, key: (usize, TemplateId), transactions: Transactions) {
+        while self.transactions.len() >= MAX_TEMPLATES_WITH_TRANSACTIONS {
+            self.transactions.pop_front();
+        }
+        self.transactions.push_back((key, transactions.clone()));
+        let waiting = std::mem::take(&mut self.incomplete);
+        let (ready, waiting) = waiting.into_iter().partition(|block: &Incomplete| block.key == key);
+        self.incomplete = waiting;
+        for Incomplete { hash, candidate, .. } in VecDeque::from(ready) {
+            let raw = Arc::new(candidate.block(&transactions));
+            self.with_blocks(|blocks, actions| blocks.complete(now, hash, raw, actions));
+        }
+    }
+
+    fn with_blocks<T>(&mut self, f: impl FnOnce(&mut BlockBook, &mut Vec<Action>) -> T) -> T {
+        let mut actions = Vec::new();
+        let result = f(&mut self.blocks, &mut actions);
+        self.outputs.extend(actions.into_iter().map(|action| match action {
+            Action::Command { source, command } => Output::Command { source, command },
+            Action::Persist { block, state } => Output::Persist { block, state },
+        }));
+        result
+    }
+
+    fn decided(&mut self, decided: impl IntoIterator<Item = (FoundBlock, BlockState)>) {
+        for (block, state) in decided {
+            self.event(PoolEvent::BlockDecided(FoundBlock { raw: None, ..block }, state));
+        }
+    }
+
+    fn command(&mut self, source: usize, command: Command) {
+        self.outputs.push_back(Output::Command { source, command });
+    }
+
+    fn event(&mut self, event: PoolEvent) {
+        self.outputs.push_back(Output::Event(event));
+    }
+}
+
+/// A source's template in the terms of the job factory.
+fn job_template(template: &Template) -> JobTemplate {
+    let coinbase = &template.coinbase;
+    JobTemplate {
+        template_id: roles_logic_sv2::ids::TemplateId(template.id.0),
+        future: template.future,
+        version: template.version,
+        coinbase_tx_version: coinbase.version,
+        coinbase_prefix: coinbase.script_sig_prefix.clone(),
+        coinbase_tx_input_sequence: coinbase.sequence,
+        coinbase_tx_value_remaining: coinbase.value_remaining,
+        coinbase_tx_outputs_count: coinbase.outputs_count,
+        coinbase_tx_outputs: coinbase.outputs.clone(),
+        coinbase_tx_locktime: coinbase.lock_time,
+        merkle_path: template.merkle_path.clone(),
+    }
+}

@@ -1,0 +1,400 @@
+//! The running pool: sockets, shards, the hub's task, template sources, disk.
+
+use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
+
+use roles_logic_sv2::{
+    extranonce::{Layout, LayoutError, Space},
+    job::{Constraints, JobError, JobFactory, Payout},
+    share::Rules,
+    target::{Target, TargetBounds, WORK_OF_DIFFICULTY_1},
+};
+use stratum_runtime::{
+    core::Clock,
+    identity::{Identity, KeyFileError, load_authority_key},
+    listener::accept_loop,
+    shard::{Limits, Security, Service, Shard},
+    shutdown::Shutdown,
+};
+use template_source::{Command, Event, SubmitOutcome, SubmitPath, TemplateSource};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, broadcast, mpsc, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    blocks::{BlockState, FoundBlock},
+    config::{InvalidConfig, PoolConfig},
+    epoch,
+    hub::{Candidate, Hub, Output, PoolEvent},
+    session::{Session, SessionConfig},
+    snapshot::Snapshot,
+    store::BlockStore,
+};
+
+/// Block candidates that wait for the hub; when it is full, the shards stop reading from those who find more.
+const CANDIDATE_QUEUE: usize = 256;
+
+/// Events of all sources that wait for the hub.
+const SOURCE_QUEUE: usize = 64;
+
+/// Found blocks that wait for the disk; when it is full, the hub waits.
+const STORE_QUEUE: usize = 256;
+
+/// Events that a slow observer may be behind before it misses some.
+const EVENT_QUEUE: usize = 1024;
+
+/// The full extranonce and how its bits are split; see `docs/spec/extranonce.md`.
+const LAYOUT: Layout = Layout::SV2_DEFAULT;
+
+/// Why a pool did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration makes no pool.
+    #[error(transparent)]
+    Config(#[from] InvalidConfig),
+    /// No authority key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The data folder can not be used.
+    #[error("data_dir {path}: {source}")]
+    Data {
+        /// The folder.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// An address can not be listened on.
+    #[error("listen {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Tag and payout make no coinbase.
+    #[error("payout or coinbase_tag: {0}")]
+    Job(#[from] JobError),
+    /// The server id does not fit the extranonce.
+    #[error("server_id: {0}")]
+    Extranonce(#[from] LayoutError),
+    /// The system gives no threads.
+    #[error("shards: {0}")]
+    Threads(io::Error),
+}
+
+/// A running pool. It ends when its shutdown token is cancelled.
+#[derive(Debug)]
+pub struct Pool {
+    addresses: Vec<SocketAddr>,
+    identity: Option<Arc<Identity>>,
+    events: broadcast::Sender<PoolEvent>,
+    tasks: Vec<JoinHandle<()>>,
+    shards: Vec<Arc<Shard<Session>>>,
+    // Held, so that no other pool uses the folder.
+    _lock: fs::File,
+}
+
+impl Pool {
+    /// Starts a pool with these sources, in order of preference. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// Only what is wrong at the start: see [`StartError`]. A source that does not answer is no error; it is retried.
+    pub async fn start(
+        config: &PoolConfig,
+        sources: Vec<Arc<dyn TemplateSource>>,
+        shutdown: Shutdown,
+    ) -> Result<Self, StartError> {
+        let script = config.check()?;
+        let identity = match &config.authority_key_file {
+            Some(path) => Some(Arc::new(Identity::new(load_authority_key(path)?, config.certificate_validity()))),
+            None => None,
+        };
+        let data = |source| StartError::Data { path: config.data_dir.clone(), source };
+        fs::create_dir_all(&config.data_dir).map_err(data)?;
+        let lock = epoch::lock(&config.data_dir).map_err(data)?;
+        let epoch = epoch::next(&config.data_dir).map_err(data)?;
+        let store = BlockStore::open(&config.data_dir).map_err(data)?;
+        let payout = Payout::single(script);
+        let constraints = payout.constraints();
+        let tag = config.coinbase_tag.clone().into_bytes();
+        let factory = JobFactory::new(payout, tag, LAYOUT.full_size(), constraints)?;
+        let space = Space::new(LAYOUT, config.server_id.into(), epoch)?;
+
+        let clock = Clock::start();
+        let mut hub = Hub::new(factory, &sources.iter().map(|source| source.capabilities()).collect::<Vec<_>>());
+        for block in store.open_blocks().map_err(data)? {
+            tracing::warn!(hash = %block.hash, height = block.height, "found block from before the restart is still open");
+            hub.restore(clock.now(), block);
+        }
+        let listeners = bind(config).await?;
+        let (events, _) = broadcast::channel(EVENT_QUEUE);
+        let (snapshots, snapshot) = watch::channel(Arc::new(Snapshot::default()));
+        let (candidates, found) = mpsc::channel(CANDIDATE_QUEUE);
+        let shards = spawn_shards(config.shards, clock, &snapshot, &candidates, &shutdown)?;
+        let mut pool = Self {
+            addresses: listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
+            identity,
+            events: events.clone(),
+            tasks: Vec::new(),
+            shards,
+            _lock: lock,
+        };
+        pool.listen(config, listeners, space, &shutdown);
+        let driver = Driver::new(clock, hub, sources, constraints, snapshots, events, store);
+        pool.tasks.push(tokio::spawn(driver.run(found, shutdown)));
+        Ok(pool)
+    }
+
+    /// The addresses that miners can connect to, in the order of the configuration.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The public authority key that miners need, where a listener uses noise.
+    pub fn authority(&self) -> Option<noise_sv2::AuthorityPublicKey> {
+        self.identity.as_ref().map(|identity| identity.public_key())
+    }
+
+    /// What happens from now on. A receiver that is too slow misses events.
+    pub fn events(&self) -> broadcast::Receiver<PoolEvent> {
+        self.events.subscribe()
+    }
+
+    /// Waits until everything has stopped after shutdown.
+    pub async fn join(self) {
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!("a task of the pool failed: {error}");
+            }
+        }
+        let shards: Vec<_> = self.shards.into_iter().filter_map(Arc::into_inner).collect();
+        let joined = tokio::task::spawn_blocking(|| shards.into_iter().for_each(Shard::join)).await;
+        if let Err(error) = joined {
+            tracing::error!("a shard could not be joined: {error}");
+        }
+    }
+
+    fn listen(&mut self, config: &PoolConfig, listeners: Vec<TcpListener>, space: Space, shutdown: &Shutdown) {
+        let session = Arc::new(session_config(config, space));
+        let limits = Limits {
+            message_bytes: config.limits.message_bytes,
+            handshake: Duration::from_secs(config.limits.handshake_seconds),
+            unsent: Duration::from_secs(config.limits.unsent_seconds),
+        };
+        let places = Arc::new(Semaphore::new(config.limits.connections.min(Semaphore::MAX_PERMITS)));
+        for (listener, listen) in listeners.into_iter().zip(&config.listen) {
+            let security = match (&self.identity, listen.noise) {
+                (Some(identity), true) => Security::Noise(identity.clone()),
+                _ => Security::Plain,
+            };
+            let session = session.clone();
+            let make = Arc::new(move |now, peer| Session::new(now, peer, session.clone()));
+            let service = Arc::new(Service { security, limits, make });
+            let shards = self.shards.clone();
+            let mut turn = 0;
+            let serve = move |connection| {
+                if let Some(shard) = shards.get(turn % shards.len()) {
+                    shard.serve(connection, service.clone());
+                }
+                turn += 1;
+            };
+            self.tasks.push(tokio::spawn(accept_loop(listener, places.clone(), shutdown.clone(), serve)));
+        }
+    }
+}
+
+async fn bind(config: &PoolConfig) -> Result<Vec<TcpListener>, StartError> {
+    let mut listeners = Vec::new();
+    for listen in &config.listen {
+        let address = listen.address;
+        let listener = TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
+        let local = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
+        tracing::info!(address = %local, noise = listen.noise, "listening for miners");
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn spawn_shards(
+    wanted: usize,
+    clock: Clock,
+    snapshot: &watch::Receiver<Arc<Snapshot>>,
+    candidates: &mpsc::Sender<Candidate>,
+    shutdown: &Shutdown,
+) -> Result<Vec<Arc<Shard<Session>>>, StartError> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let count = if wanted == 0 { cores } else { wanted };
+    (0..count)
+        .map(|index| {
+            Shard::spawn(index, clock, snapshot.clone(), candidates.clone(), shutdown.clone())
+                .map(Arc::new)
+                .map_err(StartError::Threads)
+        })
+        .collect()
+}
+
+fn session_config(config: &PoolConfig, space: Space) -> SessionConfig {
+    let easiest = easiest_target(config.shares.min_difficulty);
+    SessionConfig {
+        space,
+        rules: Rules { ntime_tolerance: config.shares.ntime_tolerance, ..Rules::default() },
+        bounds: TargetBounds { easiest, ..TargetBounds::NONE },
+        shares_per_minute: config.shares.per_minute,
+        max_channels: config.limits.channels,
+        setup: Duration::from_secs(config.limits.setup_seconds),
+        first_channel: Duration::from_secs(config.limits.first_channel_seconds),
+    }
+}
+
+/// The power of two at or above a difficulty, as a target.
+fn easiest_target(min_difficulty: f64) -> Target {
+    let hashes = min_difficulty * WORK_OF_DIFFICULTY_1 as f64;
+    if hashes <= 1.0 { Target::MAX } else { Target::from_zero_bits(hashes.log2().ceil().min(127.0) as u32) }
+}
+
+/// Moves what goes into and comes out of the hub.
+struct Driver {
+    clock: Clock,
+    hub: Hub,
+    commands: Vec<mpsc::Sender<Command>>,
+    source_events: mpsc::Receiver<(usize, Event)>,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    events: broadcast::Sender<PoolEvent>,
+    store: mpsc::Sender<(FoundBlock, BlockState)>,
+    stored: JoinHandle<()>,
+}
+
+impl Driver {
+    fn new(
+        clock: Clock,
+        hub: Hub,
+        sources: Vec<Arc<dyn TemplateSource>>,
+        constraints: Constraints,
+        snapshots: watch::Sender<Arc<Snapshot>>,
+        events: broadcast::Sender<PoolEvent>,
+        store: BlockStore,
+    ) -> Self {
+        let constraints = template_source::Constraints {
+            max_additional_size: constraints.max_additional_size,
+            max_additional_sigops: constraints.max_additional_sigops,
+        };
+        let (sender, source_events) = mpsc::channel(SOURCE_QUEUE);
+        let mut commands = Vec::new();
+        for (index, source) in sources.into_iter().enumerate() {
+            let mut subscription = source.subscribe(constraints);
+            commands.push(subscription.commands);
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                while let Some(event) = subscription.events.recv().await {
+                    if sender.send((index, event)).await.is_err() {
+                        return;
+                    }
+                }
+                let reason = "the source has ended".to_owned();
+                let _ = sender.send((index, Event::Down { reason, retry_in: Duration::MAX })).await;
+            });
+        }
+        let (store_sender, mut writes) = mpsc::channel::<(FoundBlock, BlockState)>(STORE_QUEUE);
+        let stored = tokio::task::spawn_blocking(move || {
+            while let Some((block, state)) = writes.blocking_recv() {
+                if let Err(error) = store.write(&block, &state) {
+                    tracing::error!(hash = %block.hash, "found block not written to disk: {error}; it is submitted all the same");
+                }
+            }
+        });
+        Self { clock, hub, commands, source_events, snapshots, events, store: store_sender, stored }
+    }
+
+    async fn run(mut self, mut candidates: mpsc::Receiver<Candidate>, shutdown: Shutdown) {
+        loop {
+            self.carry_out().await;
+            let deadline = self.hub.poll_timeout();
+            let timer = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(self.clock.instant(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                // Candidates first: a block is worth more than a template.
+                Some(candidate) = candidates.recv() => self.hub.handle_candidate(self.clock.now(), candidate),
+                Some((source, event)) = self.source_events.recv() => {
+                    self.hub.handle_source(self.clock.now(), source, event);
+                }
+                () = timer => self.hub.handle_timeout(self.clock.now()),
+            }
+        }
+        // What was found in the last moment is still submitted and written.
+        while let Ok(candidate) = candidates.try_recv() {
+            self.hub.handle_candidate(self.clock.now(), candidate);
+        }
+        self.carry_out().await;
+        drop(self.store);
+        if let Err(error) = self.stored.await {
+            tracing::error!("found blocks could not be written: {error}");
+        }
+    }
+
+    /// Does what the hub wants.
+    async fn carry_out(&mut self) {
+        while let Some(output) = self.hub.poll_output() {
+            match output {
+                Output::Publish(snapshot) => {
+                    self.snapshots.send_replace(snapshot);
+                }
+                Output::Command { source, command } => self.command(source, command),
+                Output::Persist { block, state } => {
+                    if self.store.send((block, state)).await.is_err() {
+                        tracing::error!("found blocks are no longer written to disk");
+                    }
+                }
+                Output::Event(event) => {
+                    log(&event);
+                    // Nobody needs to be watching.
+                    let _ = self.events.send(event);
+                }
+            }
+        }
+    }
+
+    /// Never waits for a source; a block that it has no room for is tried again.
+    fn command(&mut self, source: usize, command: Command) {
+        let Some(sender) = self.commands.get(source) else { return };
+        let Err(error) = sender.try_send(command) else { return };
+        let reason = error.to_string();
+        let (mpsc::error::TrySendError::Full(command) | mpsc::error::TrySendError::Closed(command)) = error;
+        let (hash, path) = match command {
+            Command::SubmitSolution(solution) => (solution.hash, SubmitPath::Solution),
+            Command::SubmitBlock { hash, .. } => (hash, SubmitPath::RawBlock),
+            Command::SetConstraints(_) | Command::RequestTransactions(_) => {
+                return tracing::warn!(source, "the template source is behind: {reason}");
+            }
+        };
+        let outcome = SubmitOutcome::Failed(format!("the template source is behind: {reason}"));
+        self.hub.handle_source(self.clock.now(), source, Event::Submitted { hash, path, outcome });
+    }
+}
+
+fn log(event: &PoolEvent) {
+    match event {
+        PoolEvent::BlockFound(block) => {
+            tracing::info!(height = block.height, hash = %block.hash, finder = block.finder, "block found");
+        }
+        PoolEvent::BlockDecided(block, BlockState::Accepted) => {
+            tracing::info!(height = block.height, hash = %block.hash, finder = block.finder, "block accepted");
+        }
+        PoolEvent::BlockDecided(block, state) => {
+            tracing::error!(height = block.height, hash = %block.hash, finder = block.finder, ?state, "block not accepted");
+        }
+        PoolEvent::SourceUp { source, description } => tracing::info!(source, "template source up: {description}"),
+        PoolEvent::SourceDown { source, reason } => {
+            tracing::warn!(source, "template source down: {reason}; miners keep their jobs");
+        }
+        PoolEvent::NewTip { prev_hash, height, source } => {
+            tracing::info!(source, height, prev_hash = %prev_hash, "new tip");
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! One miner's connection: setup, channels, jobs, shares (sv2-spec §3.6, §5.3). Sans-io.
+
+mod announce;
+mod open;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use binary_sv2::Str0_255;
+use common_messages_sv2::{CommonMessages, SetupConnectionError, SetupConnectionSuccess};
+use const_sv2::error_code;
+use extensions_sv2::ExtensionNegotiation;
+use framing_sv2::Header;
+use mining_sv2::{CloseChannel, Mining, SetCustomMiningJobError, UpdateChannel, UpdateChannelError};
+use roles_logic_sv2::{
+    TargetBounds,
+    accounting::AckBatch,
+    channel::server::Channel,
+    extensions_message,
+    extranonce::Space,
+    ids::{ChannelId, JobId, SequenceNumber},
+    setup::{Request, Support, answer_extensions},
+    share::{RejectReason, Rules, Share, Verdict},
+};
+use stratum_runtime::core::{Core, Sink};
+
+use crate::{hub::Candidate, snapshot::Snapshot};
+
+/// Bytes that may wait for a peer, besides [`OUTBOUND_PER_CHANNEL`] for each of its channels.
+pub const OUTBOUND_BASE: usize = 64 * 1024;
+/// See [`OUTBOUND_BASE`].
+pub const OUTBOUND_PER_CHANNEL: usize = 256;
+
+/// What all sessions of a listener share.
+#[derive(Debug)]
+pub struct SessionConfig {
+    /// Where channels get their search space from.
+    pub space: Space,
+    /// What shares are judged by.
+    pub rules: Rules,
+    /// The range of targets.
+    pub bounds: TargetBounds,
+    /// Shares a minute that a first target aims at.
+    pub shares_per_minute: f32,
+    /// Channels on one connection.
+    pub max_channels: usize,
+    /// Time for SetupConnection.
+    pub setup: Duration,
+    /// Time from then on for the first channel.
+    pub first_channel: Duration,
+}
+
+/// A miner's connection.
+#[derive(Debug)]
+pub struct Session {
+    config: Arc<SessionConfig>,
+    state: State,
+    deadline: Option<Duration>,
+    channels: BTreeMap<ChannelId, OpenChannel>,
+    /// The last id given to a channel; the first id is the group's.
+    last_id: u32,
+    snapshot: Option<Arc<Snapshot>>,
+    peer: SocketAddr,
+    label: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    AwaitSetup,
+    Open { standard_jobs_only: bool },
+    Closed,
+}
+
+/// A channel, and what it was told.
+#[derive(Debug)]
+struct OpenChannel {
+    channel: Channel,
+    user: String,
+    acks: AckBatch,
+    /// Number of the tip that was announced; 0 is none.
+    tip: u64,
+    /// The last job that was sent as active, or activated.
+    active: Option<JobId>,
+    /// Future jobs that were sent for the tip to come.
+    futures: Vec<JobId>,
+}
+
+/// Id of the group that all channels of a connection belong to; channel ids begin after it.
+const GROUP_ID: ChannelId = ChannelId(1);
+
+impl Session {
+    /// A session with a peer that connected at `now`.
+    pub fn new(now: Duration, peer: SocketAddr, config: Arc<SessionConfig>) -> Self {
+        let deadline = Some(now + config.setup);
+        let label = peer.to_string();
+        Self {
+            config,
+            state: State::AwaitSetup,
+            deadline,
+            channels: BTreeMap::new(),
+            last_id: GROUP_ID.0,
+            snapshot: None,
+            peer,
+            label,
+        }
+    }
+
+    fn close<S: Sink>(&mut self, sink: &mut S, reason: impl std::fmt::Display) {
+        self.state = State::Closed;
+        self.deadline = None;
+        self.channels.clear();
+        sink.disconnect(reason);
+    }
+
+    fn setup<S: Sink>(&mut self, now: Duration, header: Header, payload: &[u8], sink: &mut S) {
+        let message = match CommonMessages::decode(header.message_type(), payload) {
+            Ok(CommonMessages::SetupConnection(message)) if header.extension_type() == 0 => message,
+            Ok(_) => return self.close(sink, "expected SetupConnection first (sv2-spec §3.6.1)"),
+            Err(error) => return self.close(sink, format_args!("expected SetupConnection first: {error}")),
+        };
+        match Support::MINING.answer(&Request::from(&message)) {
+            Ok(accepted) => {
+                let standard_jobs_only = message.flags & const_sv2::flags::mining::REQUIRES_STANDARD_JOBS != 0;
+                self.label = format!("{} ({} {})", self.peer, message.vendor, message.firmware);
+                self.state = State::Open { standard_jobs_only };
+                self.deadline = Some(now + self.config.first_channel);
+                sink.send(&SetupConnectionSuccess::from(accepted));
+            }
+            Err(refused) => {
+                sink.send(&SetupConnectionError::from(refused));
+                self.close(sink, format_args!("SetupConnection refused: {refused}"));
+            }
+        }
+    }
+
+    fn extension<S: Sink>(&mut self, header: Header, payload: &[u8], sink: &mut S) {
+        if header.extension_type() != const_sv2::extension::EXTENSIONS_NEGOTIATION {
+            // sv2-spec §3.4.1: messages of unknown extensions are ignored.
+            return;
+        }
+        match ExtensionNegotiation::decode(header.message_type(), payload) {
+            Ok(ExtensionNegotiation::RequestExtensions(request)) => {
+                let answer = answer_extensions(request.requested_extensions.iter(), &[], &[]);
+                match extensions_message(request.request_id, answer.as_deref()) {
+                    Ok(success) => sink.send(&success),
+                    Err(refused) => sink.send(&refused),
+                }
+            }
+            Ok(other) => self.close(sink, format_args!("{} is for clients", other.name())),
+            Err(error) => self.close(sink, error),
+        }
+    }
+
+    fn mining<S: Sink<Report = Candidate>>(
+        &mut self,
+        now: Duration,
+        standard_jobs_only: bool,
+        message: Mining<'_>,
+        sink: &mut S,
+    ) {
+        match message {
+            Mining::OpenStandardMiningChannel(request) => self.open_standard(now, &request, sink),
+            Mining::OpenExtendedMiningChannel(request) => {
+                self.open_extended(now, standard_jobs_only, &request, sink);
+            }
+            Mining::UpdateChannel(request) => self.update(request, sink),
+            Mining::CloseChannel(request) => self.close_channel(&request, sink),
+            Mining::SubmitSharesStandard(share) => {
+                self.submit(now, ChannelId(share.channel_id), &Share::from(&share), sink);
+            }
+            Mining::SubmitSharesExtended(share) => {
+                self.submit(now, ChannelId(share.channel_id), &Share::from(&share), sink);
+            }
+            Mining::SetCustomMiningJob(request) => sink.send(&SetCustomMiningJobError {
+                channel_id: request.channel_id,
+                request_id: request.request_id,
+                error_code: Str0_255::from_truncated(error_code::set_custom_mining_job::JD_NOT_SUPPORTED),
+            }),
+            other => self.close(sink, format_args!("{} is for clients", other.name())),
+        }
+    }
+
+    fn update<S: Sink>(&mut self, request: UpdateChannel, sink: &mut S) {
+        let UpdateChannel { channel_id, nominal_hash_rate, maximum_target } = request;
+        let (per_minute, bounds) = (self.config.shares_per_minute, self.config.bounds);
+        let refused = match self.channels.get_mut(&ChannelId(channel_id)) {
+            None => error_code::update_channel::INVALID_CHANNEL_ID,
+            Some(OpenChannel { channel, .. }) => {
+                match channel.update(nominal_hash_rate, maximum_target.into(), per_minute, bounds) {
+                    Ok(None) => return,
+                    Ok(Some(_)) => return sink.send(&channel.set_target_message()),
+                    Err(error) => error.error_code(),
+                }
+            }
+        };
+        sink.send(&UpdateChannelError { channel_id, error_code: Str0_255::from_truncated(refused) });
+    }
+
+    fn close_channel<S: Sink>(&mut self, request: &CloseChannel<'_>, sink: &mut S) {
+        let id = ChannelId(request.channel_id);
+        let known = if id == GROUP_ID {
+            // sv2-spec §5.3.9: closing a group closes its channels.
+            !std::mem::take(&mut self.channels).is_empty()
+        } else {
+            self.channels.remove(&id).is_some()
+        };
+        if !known {
+            tracing::debug!(peer = self.label, channel = id.0, "CloseChannel for a channel that is not open");
+        }
+        if self.channels.is_empty() {
+            self.close(sink, format_args!("all channels closed: {}", request.reason_code));
+        }
+    }
+
+    fn submit<S: Sink<Report = Candidate>>(&mut self, now: Duration, id: ChannelId, share: &Share, sink: &mut S) {
+        let sequence_number = share.sequence_number;
+        let Some(open) = self.channels.get_mut(&id) else {
+            return refuse(id, sequence_number, RejectReason::InvalidChannelId, sink);
+        };
+        let verdict = open.channel.submit(now, share);
+        // A block comes before everything else, whatever is wrong with the share.
+        if let Some(block) = verdict.block() {
+            sink.report(Candidate { candidate: block.clone(), finder: open.user.clone() });
+        }
+        match verdict {
+            Verdict::Accepted { work, difficulty, .. } => {
+                tracing::trace!(peer = self.label, channel = id.0, difficulty, "share accepted");
+                if open.acks.record(share.sequence_number, work).is_err() {
+                    refuse(id, sequence_number, RejectReason::TooManyShares, sink);
+                }
+            }
+            Verdict::Rejected { reason, .. } => {
+                tracing::debug!(peer = self.label, user = open.user, channel = id.0, "share rejected: {reason}");
+                refuse(id, sequence_number, reason, sink);
+            }
+        }
+    }
+
+    fn acknowledge<S: Sink>(&mut self, sink: &mut S) {
+        for (id, open) in &mut self.channels {
+            if let Some(ack) = open.acks.flush() {
+                sink.send(&ack.message(*id));
+            }
+        }
+    }
+}
+
+fn refuse<S: Sink>(id: ChannelId, share: SequenceNumber, reason: RejectReason, sink: &mut S) {
+    sink.send(&reason.message(id, share));
+}
+
+impl Core for Session {
+    type Notice = Snapshot;
+    type Report = Candidate;
+
+    fn handle_frame<S: Sink<Report = Candidate>>(
+        &mut self,
+        now: Duration,
+        header: Header,
+        payload: &[u8],
+        sink: &mut S,
+    ) {
+        let standard_jobs_only = match self.state {
+            State::Closed => return,
+            State::AwaitSetup => return self.setup(now, header, payload, sink),
+            State::Open { standard_jobs_only } => standard_jobs_only,
+        };
+        if header.extension_type() != 0 {
+            return self.extension(header, payload, sink);
+        }
+        match Mining::decode(header.message_type(), payload) {
+            Ok(message) => self.mining(now, standard_jobs_only, message, sink),
+            Err(error) => self.close(sink, error),
+        }
+    }
+
+    fn finish_input<S: Sink<Report = Candidate>>(&mut self, _now: Duration, sink: &mut S) {
+        self.acknowledge(sink);
+    }
+
+    fn handle_notice<S: Sink<Report = Candidate>>(&mut self, now: Duration, notice: &Arc<Snapshot>, sink: &mut S) {
+        self.snapshot = Some(notice.clone());
+        for (id, open) in &mut self.channels {
+            open.announce(now, *id, notice, sink);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Duration> {
+        self.deadline
+    }
+
+    fn handle_timeout<S: Sink<Report = Candidate>>(&mut self, now: Duration, sink: &mut S) {
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            let missing = if self.state == State::AwaitSetup { "SetupConnection" } else { "channel" };
+            self.close(sink, format_args!("no {missing} within the time allowed"));
+        }
+    }
+
+    fn outbound_limit(&self) -> usize {
+        OUTBOUND_BASE + OUTBOUND_PER_CHANNEL * self.channels.len()
+    }
+
+    fn label(&self) -> Option<&str> {
+        Some(&self.label)
+    }
+}

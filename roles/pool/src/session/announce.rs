@@ -1,0 +1,89 @@
+//! Telling a channel of tips and jobs: the difference between a snapshot and what it was told before.
+//!
+//! Here sv2-spec §5.3.17 holds: a SetNewPrevHash names only a job that the channel got as a future job.
+
+use std::{sync::Arc, time::Duration};
+
+use roles_logic_sv2::{
+    channel::{
+        Kind,
+        server::{ChannelError, MAX_FUTURE_JOBS},
+    },
+    ids::ChannelId,
+    job::Job,
+};
+use stratum_runtime::core::Sink;
+
+use super::OpenChannel;
+use crate::snapshot::Snapshot;
+
+impl OpenChannel {
+    /// Sends what is new in `snapshot`.
+    pub(super) fn announce<S: Sink>(&mut self, now: Duration, id: ChannelId, snapshot: &Snapshot, sink: &mut S) {
+        if let Err(error) = self.try_announce(now, id, snapshot, sink) {
+            // The hub's jobs fit every channel; if one ever did not, the miner must not go on with something else.
+            tracing::error!(channel = id.0, "job can not be announced: {error}");
+            sink.disconnect("internal error: a job does not fit its channel");
+        }
+    }
+
+    fn try_announce<S: Sink>(
+        &mut self,
+        now: Duration,
+        id: ChannelId,
+        snapshot: &Snapshot,
+        sink: &mut S,
+    ) -> Result<(), ChannelError> {
+        if let Some(active) = &snapshot.tip {
+            if self.tip != active.number {
+                let held = self.futures.contains(&active.activated.id());
+                let job = if held { &active.activated } else { &active.current };
+                if !self.futures.contains(&job.id()) {
+                    self.send_job(now, id, job, None, sink)?;
+                }
+                self.channel.on_set_new_prev_hash(now, job.id(), active.tip.clone())?;
+                sink.send(&active.tip.set_new_prev_hash(id, job.id()));
+                self.tip = active.number;
+                self.active = Some(job.id());
+                self.futures.clear();
+            }
+            if self.active != Some(active.current.id()) {
+                self.send_job(now, id, &active.current, Some(active.tip.min_ntime), sink)?;
+                self.active = Some(active.current.id());
+            }
+        }
+        if let Some(job) = &snapshot.future
+            && !self.futures.contains(&job.id())
+        {
+            self.send_job(now, id, job, None, sink)?;
+        }
+        Ok(())
+    }
+
+    fn send_job<S: Sink>(
+        &mut self,
+        now: Duration,
+        id: ChannelId,
+        job: &Arc<Job>,
+        min_ntime: Option<u32>,
+        sink: &mut S,
+    ) -> Result<(), ChannelError> {
+        self.channel.on_new_job(now, job.clone(), min_ntime)?;
+        if min_ntime.is_none() {
+            // The channel forgets the oldest, too.
+            if self.futures.len() >= MAX_FUTURE_JOBS {
+                self.futures.remove(0);
+            }
+            self.futures.push(job.id());
+        }
+        match self.channel.kind() {
+            Kind::Extended { .. } => sink.send(&job.new_extended_mining_job(id, min_ntime)),
+            Kind::Standard => {
+                if let Some(message) = self.channel.new_mining_job(job.id()) {
+                    sink.send(&message);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,397 @@
+use std::{sync::Arc, time::Duration};
+
+use binary_sv2::{B0_32, Message, Seq0_64K, Str0_255, U256, from_bytes};
+use common_messages_sv2::{Reconnect, SetupConnection, SetupConnectionError};
+use extensions_sv2::{RequestExtensions, RequestExtensionsError};
+use mining_sv2::{
+    NewExtendedMiningJob, NewMiningJob, OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess,
+    OpenMiningChannelError, OpenStandardMiningChannel, OpenStandardMiningChannelSuccess, SetNewPrevHash,
+    SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, SubmitSharesSuccess, UpdateChannel,
+};
+use roles_logic_sv2::extranonce::Layout;
+use template_source::Event;
+
+use super::*;
+use crate::{
+    hub::Hub,
+    testing::{NOW, Recorder, hub, published, template, tip, up},
+};
+
+struct Fixture {
+    session: Session,
+    sink: Recorder,
+    hub: Hub,
+}
+
+/// A session with a hub at height 101.
+fn fixture() -> Fixture {
+    let mut hub = hub(1);
+    for event in [up(), Event::Template(template(1, 101, true, false)), Event::Tip(tip(1, 1))] {
+        hub.handle_source(NOW, 0, event);
+    }
+    let config = SessionConfig {
+        space: Space::new(Layout::SV2_DEFAULT, 0, 1).unwrap(),
+        rules: Rules::default(),
+        bounds: TargetBounds::NONE,
+        shares_per_minute: 12.0,
+        max_channels: 2,
+        setup: Duration::from_secs(10),
+        first_channel: Duration::from_secs(60),
+    };
+    let session = Session::new(NOW, "127.0.0.1:1".parse().unwrap(), Arc::new(config));
+    let mut fixture = Fixture { session, sink: Recorder::default(), hub };
+    fixture.notice();
+    fixture
+}
+
+impl Fixture {
+    fn notice(&mut self) {
+        let snapshot = published(&mut self.hub);
+        self.session.handle_notice(NOW, &snapshot, &mut self.sink);
+    }
+
+    fn source(&mut self, event: Event) {
+        self.hub.handle_source(NOW, 0, event);
+        self.notice();
+    }
+
+    fn send<M: Message>(&mut self, message: &M) {
+        let payload = binary_sv2::to_bytes(message).unwrap();
+        let header = Header::of::<M>(payload.len()).unwrap();
+        self.session.handle_frame(NOW, header, &payload, &mut self.sink);
+        self.session.finish_input(NOW, &mut self.sink);
+    }
+
+    fn last<'a, M: Message + binary_sv2::Decodable<'a>>(&'a self) -> M {
+        let (header, payload) = self.sink.sent.iter().rev().find(|(h, _)| h.message_type() == M::MESSAGE_TYPE).unwrap();
+        assert_eq!(header.channel_msg(), M::CHANNEL_MSG);
+        from_bytes(payload).unwrap()
+    }
+
+    fn setup(&mut self, flags: u32) {
+        self.send(&setup(0, 2, flags));
+        assert_eq!(self.sink.names(), ["SetupConnection.Success"]);
+    }
+
+    /// Opens an extended channel that rolls 8 bytes, and clears what was sent.
+    fn open_extended(&mut self) -> OpenExtendedMiningChannelSuccess {
+        self.send(&extended(8));
+        let success = self.last();
+        assert_eq!(self.sink.names(), ["OpenExtendedMiningChannel.Success", "NewExtendedMiningJob", "SetNewPrevHash"]);
+        success
+    }
+
+    /// Nonces from `first` on, until a share is a block, or is none.
+    fn mine(&mut self, channel_id: u32, job_id: u32, first: u32, block: bool) -> u32 {
+        for nonce in first.. {
+            self.sink.reports.clear();
+            self.send(&share(channel_id, job_id, nonce));
+            if self.sink.reports.is_empty() != block {
+                return nonce;
+            }
+            self.sink.sent.clear();
+        }
+        unreachable!()
+    }
+}
+
+fn setup(protocol: u8, version: u16, flags: u32) -> SetupConnection<'static> {
+    SetupConnection {
+        protocol,
+        min_version: version,
+        max_version: version,
+        flags,
+        endpoint_host: Str0_255::from_truncated("pool"),
+        endpoint_port: 1,
+        vendor: Str0_255::from_truncated("vendor"),
+        hardware_version: Str0_255::from_truncated(""),
+        firmware: Str0_255::from_truncated(""),
+        device_id: Str0_255::from_truncated(""),
+    }
+}
+
+fn extended(size: u16) -> OpenExtendedMiningChannel<'static> {
+    OpenExtendedMiningChannel {
+        request_id: 9,
+        user_identity: Str0_255::from_truncated("alice.1"),
+        nominal_hash_rate: 0.0,
+        max_target: U256::from_le_bytes([0xff; 32]),
+        min_extranonce_size: size,
+    }
+}
+
+fn standard() -> OpenStandardMiningChannel<'static> {
+    OpenStandardMiningChannel {
+        request_id: 8,
+        user_identity: Str0_255::from_truncated("bob"),
+        nominal_hash_rate: 0.0,
+        max_target: U256::from_le_bytes([0xff; 32]),
+    }
+}
+
+fn share(channel_id: u32, job_id: u32, nonce: u32) -> SubmitSharesExtended {
+    SubmitSharesExtended {
+        channel_id,
+        sequence_number: nonce,
+        job_id,
+        nonce,
+        ntime: NOW.as_secs() as u32,
+        version: 0x2000_0000,
+        extranonce: B0_32::try_from([0; 8]).unwrap(),
+    }
+}
+
+#[test]
+fn setup_refuses_what_is_not_served() {
+    for (message, code) in [
+        (setup(2, 2, 0), "unsupported-protocol"),
+        (setup(0, 3, 0), "protocol-version-mismatch"),
+        (setup(0, 2, 0b1000), "unsupported-feature-flags"),
+    ] {
+        let mut f = fixture();
+        f.send(&message);
+        assert_eq!(f.last::<SetupConnectionError<'_>>().error_code, *code);
+        assert!(f.sink.gone.as_ref().unwrap().contains(code));
+    }
+}
+
+#[test]
+fn anything_before_setup_ends_the_connection() {
+    let mut f = fixture();
+    f.send(&standard());
+    assert!(f.sink.gone.unwrap().contains("expected SetupConnection first"));
+    assert!(f.sink.sent.is_empty());
+}
+
+#[test]
+fn what_no_client_sends_ends_the_connection() {
+    let mut f = fixture();
+    f.setup(0);
+    f.send(&Reconnect { new_host: Str0_255::from_truncated(""), new_port: 0 });
+    assert!(f.sink.gone.unwrap().contains("unknown message type 0x04"));
+
+    let mut f = fixture();
+    f.setup(0);
+    f.send(&SetNewPrevHash { channel_id: 1, job_id: 1, prev_hash: [0; 32].into(), min_ntime: 0, nbits: 0 });
+    assert!(f.sink.gone.unwrap().contains("SetNewPrevHash is for clients"));
+    // A closed session says and does nothing more.
+    let mut again = Recorder::default();
+    f.session.handle_frame(NOW, Header::new(0, false, 0, 0).unwrap(), &[], &mut again);
+    assert!(again.sent.is_empty() && again.gone.is_none());
+}
+
+#[test]
+fn truncated_messages_end_the_connection() {
+    let mut f = fixture();
+    f.setup(0);
+    let header = Header::new(0, true, SubmitSharesStandard::MESSAGE_TYPE, 5).unwrap();
+    f.session.handle_frame(NOW, header, &[1, 2, 3, 4, 5], &mut f.sink);
+    assert!(f.sink.gone.unwrap().contains("malformed SubmitSharesStandard"));
+}
+
+#[test]
+fn extensions_are_negotiated_and_unknown_ones_ignored() {
+    let mut f = fixture();
+    f.setup(0);
+    let requested_extensions = Seq0_64K::try_from_iter([2u16, 3]).unwrap();
+    f.send(&RequestExtensions { request_id: 5, requested_extensions });
+    let refused: RequestExtensionsError<'_> = f.last();
+    assert_eq!((refused.request_id, refused.unsupported_extensions.to_vec()), (5, vec![2, 3]));
+    f.sink.sent.clear();
+    f.session.handle_frame(NOW, Header::new(0x4000, false, 9, 2).unwrap(), &[1, 2], &mut f.sink);
+    assert!(f.sink.sent.is_empty() && f.sink.gone.is_none());
+}
+
+#[test]
+fn deadlines() {
+    let mut f = fixture();
+    assert_eq!(f.session.poll_timeout(), Some(NOW + Duration::from_secs(10)));
+    f.session.handle_timeout(NOW + Duration::from_secs(9), &mut f.sink);
+    assert_eq!(f.sink.gone, None);
+    f.setup(0);
+    assert_eq!(f.session.poll_timeout(), Some(NOW + Duration::from_secs(60)));
+    f.open_extended();
+    assert_eq!(f.session.poll_timeout(), None);
+
+    let mut f = fixture();
+    f.setup(0);
+    f.session.handle_timeout(NOW + Duration::from_secs(60), &mut f.sink);
+    assert!(f.sink.gone.unwrap().contains("no channel"));
+}
+
+#[test]
+fn channels_get_disjoint_space_of_the_size_they_asked_for() {
+    let mut f = fixture();
+    f.setup(0);
+    let first = f.open_extended();
+    assert_eq!((first.request_id, first.extranonce_size, first.extranonce_prefix.len()), (9, 8, 12));
+    f.send(&standard());
+    let second: OpenStandardMiningChannelSuccess = f.last();
+    assert_eq!((second.request_id, second.extranonce_prefix.len()), (8, 20));
+    assert_ne!(first.extranonce_prefix[..12], second.extranonce_prefix[..12]);
+    assert_eq!(first.group_channel_id, second.group_channel_id);
+    assert!(![first.channel_id, second.channel_id].contains(&first.group_channel_id));
+    assert_eq!(f.sink.names(), ["OpenStandardMiningChannel.Success", "NewMiningJob", "SetNewPrevHash"]);
+    f.send(&extended(8));
+    assert_eq!(f.last::<OpenMiningChannelError<'_>>().error_code, *"channel-capacity-exhausted");
+}
+
+#[test]
+fn channels_that_can_not_be() {
+    let mut f = fixture();
+    f.setup(0);
+    f.send(&extended(15));
+    assert_eq!(f.last::<OpenMiningChannelError<'_>>().error_code, *"min-extranonce-size-too-large");
+    f.send(&OpenStandardMiningChannel { nominal_hash_rate: f32::NAN, ..standard() });
+    assert_eq!(f.last::<OpenMiningChannelError<'_>>().error_code, *"invalid-nominal-hashrate");
+    f.send(&OpenStandardMiningChannel { max_target: [0; 32].into(), ..standard() });
+    assert_eq!(f.last::<OpenMiningChannelError<'_>>().error_code, *"max-target-out-of-range");
+    f.send(&extended(14));
+    assert_eq!(f.last::<OpenExtendedMiningChannelSuccess>().extranonce_size, 14);
+
+    let mut f = fixture();
+    f.setup(const_sv2::flags::mining::REQUIRES_STANDARD_JOBS);
+    f.send(&extended(8));
+    let error: OpenMiningChannelError<'_> = f.last();
+    assert_eq!(error.error_code, *"extended-channels-not-supported-for-standard-jobs");
+    assert_eq!(f.sink.gone, None, "a refused channel costs nothing else");
+}
+
+#[test]
+fn a_prepared_job_needs_only_a_previous_hash() {
+    let mut f = fixture();
+    f.setup(0);
+    f.open_extended();
+    f.send(&standard());
+    f.sink.sent.clear();
+    f.source(Event::Template(template(2, 102, true, false)));
+    assert_eq!(f.last::<NewExtendedMiningJob<'_>>().min_ntime, None);
+    let prepared = f.last::<NewMiningJob>();
+    assert_eq!(prepared.min_ntime, None);
+    assert_eq!(f.sink.names(), ["NewExtendedMiningJob", "NewMiningJob"]);
+    f.source(Event::Tip(tip(2, 2)));
+    assert_eq!(f.last::<SetNewPrevHash>().job_id, prepared.job_id);
+    assert_eq!(f.sink.names(), ["SetNewPrevHash", "SetNewPrevHash"]);
+    // More fees: an active job. The same state again: nothing.
+    f.source(Event::Template(template(3, 102, false, true)));
+    assert_eq!(f.last::<NewMiningJob>().min_ntime, Some(NOW.as_secs() as u32));
+    assert_eq!(f.sink.names(), ["NewExtendedMiningJob", "NewMiningJob"]);
+    f.source(Event::Template(template(3, 102, false, true)));
+    assert_eq!(f.sink.names(), [""; 0]);
+}
+
+#[test]
+fn a_session_that_missed_snapshots_gets_only_the_newest_in_order() {
+    let mut f = fixture();
+    f.setup(0);
+    f.open_extended();
+    for event in [
+        Event::Template(template(2, 102, true, false)),
+        Event::Tip(tip(2, 2)),
+        Event::Template(template(3, 102, false, true)),
+        Event::Template(template(4, 103, true, false)),
+        Event::Tip(tip(4, 3)),
+        Event::Template(template(5, 103, false, true)),
+    ] {
+        f.hub.handle_source(NOW, 0, event);
+    }
+    f.notice();
+    let started: SetNewPrevHash = f.last();
+    assert_eq!(f.last::<NewExtendedMiningJob<'_>>().job_id, started.job_id);
+    assert_eq!(started.prev_hash, U256::from_le_bytes([3; 32]));
+    assert_eq!(f.sink.names(), ["NewExtendedMiningJob", "SetNewPrevHash"]);
+}
+
+#[test]
+fn shares_are_answered_and_blocks_reported() {
+    let mut f = fixture();
+    f.setup(0);
+    let channel = f.open_extended().channel_id;
+    // The channel's target is the easiest, so every share is good; every second one is a block.
+    let first = f.mine(channel, 1, 0, false);
+    assert_eq!(f.last::<SubmitSharesSuccess>().last_sequence_number, first);
+    let nonce = f.mine(channel, 1, first + 1, true);
+    let ack: SubmitSharesSuccess = f.last();
+    assert_eq!((ack.last_sequence_number, ack.new_submits_accepted_count), (nonce, 1));
+    assert_eq!(f.sink.reports[0].finder, "alice.1");
+    // The same share again is refused, and its block reported all the same: the hub knows it.
+    f.sink.reports.clear();
+    f.send(&share(channel, 1, nonce));
+    assert_eq!(f.last::<SubmitSharesError<'_>>().error_code, *"duplicate-share");
+    assert_eq!(f.sink.reports.len(), 1);
+    for (message, code) in [
+        (share(77, 1, 0), "invalid-channel-id"),
+        (share(channel, 99, 0), "invalid-job-id"),
+        (
+            SubmitSharesExtended { extranonce: B0_32::try_from([0; 7]).unwrap(), ..share(channel, 1, 0) },
+            "bad-extranonce-size",
+        ),
+        (SubmitSharesExtended { ntime: 0, ..share(channel, 1, 0) }, "ntime-out-of-range"),
+        (SubmitSharesExtended { version: 0x6000_0000, ..share(channel, 1, 0) }, "invalid-non-rollable-version-bit"),
+    ] {
+        f.send(&message);
+        assert_eq!(f.last::<SubmitSharesError<'_>>().error_code, *code);
+    }
+}
+
+#[test]
+fn a_late_share_is_stale_but_a_late_block_is_reported() {
+    let mut f = fixture();
+    f.setup(0);
+    let channel = f.open_extended().channel_id;
+    f.source(Event::Template(template(2, 101, true, true)));
+    f.source(Event::Tip(tip(2, 2)));
+    f.sink.sent.clear();
+    f.mine(channel, 1, 0, true);
+    assert_eq!(f.last::<SubmitSharesError<'_>>().error_code, *"stale-share");
+    assert_eq!(f.sink.reports.len(), 1);
+}
+
+#[test]
+fn a_hashrate_update_sets_a_target() {
+    let mut f = fixture();
+    f.setup(0);
+    let channel_id = f.open_extended().channel_id;
+    let update = |nominal_hash_rate, channel_id| UpdateChannel {
+        channel_id,
+        nominal_hash_rate,
+        maximum_target: U256::from_le_bytes([0xff; 32]),
+    };
+    f.send(&update(1e12, channel_id));
+    assert_eq!(f.sink.names(), ["SetTarget"]);
+    f.send(&update(1e12, channel_id));
+    assert_eq!(f.sink.names(), [""; 0], "nothing changed");
+    f.send(&update(1e12, 500));
+    f.send(&update(-1.0, channel_id));
+    assert_eq!(f.sink.names(), ["UpdateChannel.Error", "UpdateChannel.Error"]);
+}
+
+#[test]
+fn closing_gives_the_space_back() {
+    let mut f = fixture();
+    f.setup(0);
+    let channel_id = f.open_extended().channel_id;
+    f.send(&standard());
+    let space = f.session.config.space.clone();
+    assert_eq!(space.live(), 2);
+    let reason_code = || Str0_255::from_truncated("shutdown");
+    f.send(&CloseChannel { channel_id, reason_code: reason_code() });
+    assert_eq!((space.live(), f.sink.gone.is_none()), (1, true));
+    f.send(&CloseChannel { channel_id: 500, reason_code: reason_code() });
+    assert!(f.sink.gone.is_none());
+    // The group closes all that is left, and with it the connection has no purpose.
+    f.send(&CloseChannel { channel_id: GROUP_ID.0, reason_code: reason_code() });
+    assert_eq!(space.live(), 0);
+    assert!(f.sink.gone.unwrap().contains("all channels closed"));
+}
+
+#[test]
+fn a_channel_opened_before_the_first_template_gets_its_job_later() {
+    let mut f = fixture();
+    f.session.snapshot = None;
+    f.setup(0);
+    f.send(&standard());
+    assert_eq!(f.sink.names(), ["OpenStandardMiningChannel.Success"]);
+    f.source(Event::Template(template(2, 102, true, false)));
+    assert_eq!(f.sink.names(), ["NewMiningJob", "SetNewPrevHash", "NewMiningJob"]);
+}

@@ -1,0 +1,91 @@
+//! What a driver needs to know of a core.
+
+use std::{fmt::Display, sync::Arc, time::Duration};
+
+use binary_sv2::Message;
+use framing_sv2::Header;
+
+/// A sans-io protocol core for one connection (`docs/adr/0002-cores-write-into-a-sink.md`).
+///
+/// `now` is the time since the unix epoch and never runs backwards.
+pub trait Core: 'static {
+    /// What a role tells all its connections, as a state that replaces the one before
+    /// (`docs/adr/0003-snapshots-instead-of-events.md`).
+    type Notice: Send + Sync + 'static;
+    /// What a connection tells its role.
+    type Report: Send + 'static;
+
+    /// A whole frame arrived.
+    fn handle_frame<S: Sink<Report = Self::Report>>(
+        &mut self,
+        now: Duration,
+        header: Header,
+        payload: &[u8],
+        sink: &mut S,
+    );
+
+    /// The frames at hand are done: a chance to answer several at once.
+    fn finish_input<S: Sink<Report = Self::Report>>(&mut self, now: Duration, sink: &mut S);
+
+    /// The role's state changed, or the connection is new.
+    fn handle_notice<S: Sink<Report = Self::Report>>(
+        &mut self,
+        now: Duration,
+        notice: &Arc<Self::Notice>,
+        sink: &mut S,
+    );
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    fn poll_timeout(&self) -> Option<Duration>;
+
+    /// The time of [`poll_timeout`](Self::poll_timeout) has come.
+    fn handle_timeout<S: Sink<Report = Self::Report>>(&mut self, now: Duration, sink: &mut S);
+
+    /// Bytes that may wait for this peer; over it, the driver stops reading from the peer until some have left.
+    fn outbound_limit(&self) -> usize;
+
+    /// What to call this connection in logs beside its address, once known.
+    fn label(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// Where a core puts what it has to say.
+pub trait Sink {
+    /// What goes to the role.
+    type Report;
+
+    /// Sends a message to the peer. Messages of one input leave in one write.
+    fn send<M: Message>(&mut self, message: &M);
+
+    /// Ends the connection once everything sent has left, with one log line.
+    fn disconnect(&mut self, reason: impl Display);
+
+    /// Tells the role.
+    fn report(&mut self, report: Self::Report);
+}
+
+/// A clock that never runs backwards, as time since the unix epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: tokio::time::Instant,
+    unix_at_start: Duration,
+}
+
+impl Clock {
+    /// Reads the system's clock once; from then on only passed time counts.
+    pub fn start() -> Self {
+        let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self { start: tokio::time::Instant::now(), unix_at_start: unix }
+    }
+
+    /// Time since the unix epoch.
+    pub fn now(&self) -> Duration {
+        self.unix_at_start + self.start.elapsed()
+    }
+
+    /// The moment in tokio's terms at which [`now`](Self::now) will be `at`.
+    pub fn instant(&self, at: Duration) -> tokio::time::Instant {
+        self.start + at.saturating_sub(self.unix_at_start)
+    }
+}
