@@ -39,3 +39,28 @@
 
 pub use derive_sv2::{Decodable, Encodable};
 pub use no_serde_sv2::*;
+
+/// What the derive macros refuse.
+///
+/// ```compile_fail
+/// #[derive(binary_sv2::Encodable)]
+/// struct Tuple(u8);
+/// ```
+/// ```compile_fail
+/// #[derive(binary_sv2::Encodable)]
+/// enum Choice { A }
+/// ```
+/// ```compile_fail
+/// #[derive(binary_sv2::Encodable)]
+/// struct Generic<T> { field: T }
+/// ```
+/// ```compile_fail
+/// #[derive(binary_sv2::Encodable)]
+/// struct TwoLifetimes<'a, 'b> { a: binary_sv2::B0_255<'a>, b: binary_sv2::B0_255<'b> }
+/// ```
+/// ```compile_fail
+/// #[derive(binary_sv2::Encodable)]
+/// struct Foreign { field: std::net::IpAddr }
+/// ```
+#[cfg(doctest)]
+struct Refusals;

@@ -151,6 +151,18 @@ mod tests {
     }
 
     #[test]
+    fn every_length_is_copied_whole_and_padded_with_zeros() {
+        let wire: [u8; 33] = core::array::from_fn(|i| i as u8 + 1);
+        for len in 0..=32 {
+            let mut input = wire;
+            input[0] = len as u8;
+            let decoded = from_bytes::<B0_32>(&input[..=len]).unwrap();
+            assert_eq!(decoded.as_bytes(), &wire[1..=len]);
+            assert_eq!(decoded, B0_32::try_from(&wire[1..=len]).unwrap());
+        }
+    }
+
+    #[test]
     fn equality_looks_at_the_content_only() {
         assert_eq!(B0_32::from_truncated(&[1, 2]), B0_32::try_from([1, 2]).unwrap());
         assert_ne!(B0_32::try_from([1, 0]).unwrap(), B0_32::try_from([1]).unwrap());

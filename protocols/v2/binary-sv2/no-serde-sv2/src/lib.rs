@@ -42,6 +42,8 @@ mod writer;
 pub use bytes::{B0_16M, B0_64K, B0_255, Bytes, Len8, Len16, Len24, LenPrefix};
 pub use error::Error;
 pub use inline::B0_32;
+#[doc(hidden)]
+pub use message::message_end;
 pub use message::{DecodeError, Message, message_info};
 pub use primitives::{Mac, PubKey, Signature, Sv2Option, U24};
 pub use reader::Reader;

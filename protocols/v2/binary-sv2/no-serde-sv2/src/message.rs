@@ -4,7 +4,8 @@ use core::fmt;
 
 use const_sv2::MessageInfo;
 
-use crate::{Encodable, Error};
+use crate::tlv::Tlvs;
+use crate::{Encodable, Error, Reader};
 
 /// A message: a value with a place in the header's number space.
 pub trait Message: Encodable {
@@ -42,14 +43,8 @@ impl fmt::Display for DecodeError {
     }
 }
 
-impl core::error::Error for DecodeError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::UnknownMessageType(_) => None,
-            Self::Malformed { error, .. } => Some(error),
-        }
-    }
-}
+// No `source`: `Display` already tells the whole story.
+impl core::error::Error for DecodeError {}
 
 /// The entry of `table` with this number. For constants: a missing entry stops the compiler.
 #[must_use]
@@ -62,6 +57,17 @@ pub const fn message_info(table: &[MessageInfo], message_type: u8) -> MessageInf
         i += 1;
     }
     panic!("the table of messages has no such number")
+}
+
+/// Succeeds when well-formed TLV fields, or nothing, stand behind the message that was read.
+#[doc(hidden)]
+#[cold]
+pub fn message_end(r: &Reader<'_>, message: &'static str) -> Result<(), DecodeError> {
+    if Tlvs::new(r.rest()).all(|field| field.is_ok()) {
+        return Ok(());
+    }
+    let error = Error::TrailingBytes { offset: r.offset(), got: r.rest().len() };
+    Err(DecodeError::Malformed { message, error })
 }
 
 /// Defines the enum of a protocol's messages, and [`Message`] for each of them.
@@ -117,17 +123,12 @@ macro_rules! protocol {
                 message_type: u8,
                 payload: &$lt [u8],
             ) -> Result<Self, $crate::DecodeError> {
-                let (message, rest) = Self::decode_with_rest(message_type, payload)?;
-                if rest.is_empty() || $crate::tlv::Tlvs::new(rest).all(|field| field.is_ok()) {
-                    return Ok(message);
+                let mut r = $crate::Reader::new(payload);
+                let message = Self::decode_from(message_type, &mut r);
+                if !r.rest().is_empty() && message.is_ok() {
+                    $crate::message_end(&r, Self::name_of(message_type))?;
                 }
-                Err($crate::DecodeError::Malformed {
-                    message: message.name(),
-                    error: $crate::Error::TrailingBytes {
-                        offset: payload.len() - rest.len(),
-                        got: rest.len(),
-                    },
-                })
+                message
             }
 
             /// Decodes a payload and returns the bytes behind the message, where TLV fields stand.
@@ -136,20 +137,37 @@ macro_rules! protocol {
                 payload: &$lt [u8],
             ) -> Result<(Self, &$lt [u8]), $crate::DecodeError> {
                 let mut r = $crate::Reader::new(payload);
-                let message = match message_type {
+                let message = Self::decode_from(message_type, &mut r)?;
+                Ok((message, r.rest()))
+            }
+
+            #[inline]
+            fn decode_from(
+                message_type: u8,
+                r: &mut $crate::Reader<$lt>,
+            ) -> Result<Self, $crate::DecodeError> {
+                match message_type {
                     $(
                         <$ty as $crate::Message>::MESSAGE_TYPE => {
-                            <$ty as $crate::Decodable<$lt>>::decode(&mut r)
-                                .map(Self::$variant)
-                                .map_err(|error| $crate::DecodeError::Malformed {
+                            match <$ty as $crate::Decodable<$lt>>::decode(r) {
+                                Ok(message) => Ok(Self::$variant(message)),
+                                Err(error) => Err($crate::DecodeError::Malformed {
                                     message: <$ty as $crate::Message>::NAME,
                                     error,
-                                })?
+                                }),
+                            }
                         }
                     )+
-                    other => return Err($crate::DecodeError::UnknownMessageType(other)),
-                };
-                Ok((message, r.rest()))
+                    other => Err($crate::DecodeError::UnknownMessageType(other)),
+                }
+            }
+
+            /// Name of a message by its number; empty for an unknown one.
+            fn name_of(message_type: u8) -> &'static str {
+                match message_type {
+                    $(<$ty as $crate::Message>::MESSAGE_TYPE => <$ty as $crate::Message>::NAME,)+
+                    _ => "",
+                }
             }
 
             /// `msg_type` of the header.

@@ -68,14 +68,8 @@ impl fmt::Display for TlvError {
     }
 }
 
-impl core::error::Error for TlvError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Malformed(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+// No `source`: `Display` already tells the whole story.
+impl core::error::Error for TlvError {}
 
 impl From<Error> for TlvError {
     fn from(error: Error) -> Self {
