@@ -16,6 +16,7 @@
 //!   few bytes (`docs/adr/0001-empty-future-template.md`).
 #![warn(missing_docs)]
 
+pub mod bitcoin_ipc;
 pub mod devnet;
 mod types;
 

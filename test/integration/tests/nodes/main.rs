@@ -1,0 +1,3 @@
+//! Scenarios with a real Bitcoin Core.
+
+mod bitcoin_ipc;

@@ -1,0 +1,520 @@
+//! One connection to a node: what happens between `Up` and `Down`.
+//!
+//! Two kinds of templates are built, each on its own thread of the node. A **quick** one has no transactions: it is ready a
+//! moment after a new tip and carries the header fields of it. A **full** one follows, and again every now and then for the
+//! fees that have come in. From the quick one the transaction-free template for the height after it is derived and sent
+//! ahead; when the next quick one turns out to be the same, its tip needs no new template.
+//!
+//! The node is never waited for here: each call is a task, and its outcome comes back as [`Done`].
+
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+
+use bitcoin::{BlockHash, Network};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, Interval, MissedTickBehavior},
+};
+
+use super::{
+    BitcoinIpcConfig,
+    convert::{self, Header},
+    error::IpcError,
+    live::Live,
+    node::{BuildOptions, Driver, Handle, Node, NodeTemplate, Opening},
+    port::{Closed, Port},
+};
+use crate::{
+    CoinbaseTemplate, Command, Constraints, Event, Solution, SubmitOutcome, SubmitPath, Template, TemplateId, Tip,
+    Transactions,
+};
+
+/// Requests for transactions that may wait for the node; more are refused. One answer can have 4 MB.
+const MAX_PENDING_REQUESTS: usize = 16;
+
+/// Submissions that may wait for the node; more are refused. Each block holds one, so an honest user has one or two.
+const MAX_PENDING_SUBMISSIONS: usize = 64;
+
+/// How long a loading node is waited for before the user is told.
+const LOADING_NOTICE: Duration = Duration::from_secs(2);
+
+/// How long submissions may go on when the user has gone.
+const CLOSING_GRACE: Duration = Duration::from_secs(5);
+
+/// Why a session ended.
+#[derive(Debug)]
+pub(super) enum End {
+    Closed,
+    Lost(IpcError),
+}
+
+impl From<IpcError> for End {
+    fn from(error: IpcError) -> Self {
+        Self::Lost(error)
+    }
+}
+
+impl From<Closed> for End {
+    fn from(_: Closed) -> Self {
+        Self::Closed
+    }
+}
+
+/// The outcome of a call.
+enum Done {
+    /// The tip that the node has now.
+    Tip(Result<BlockHash, IpcError>),
+    Quick(Result<NodeTemplate, IpcError>),
+    /// With the constraints that it was built for.
+    Full(Constraints, Result<NodeTemplate, IpcError>),
+    Transactions(TemplateId, Result<Transactions, String>),
+    Submitted(u64, SubmitOutcome),
+}
+
+/// A connection in use.
+pub(super) struct Session {
+    node: Node,
+    tasks: JoinSet<Done>,
+    check_fees: Interval,
+    fee_threshold: u64,
+    halving_interval: u32,
+    live: Live<Source>,
+    current: Current,
+    /// The transaction-free template for the height after the current one.
+    prepared: Option<Prepared>,
+    quick: Lane,
+    full: Lane,
+    requests: usize,
+    submissions: HashMap<u64, (BlockHash, SubmitPath)>,
+    submission_count: u64,
+    // Last, so that the connection ends after all that uses it.
+    _driver: Driver,
+}
+
+/// How a template can be used.
+#[derive(Clone)]
+struct Source {
+    handle: Handle,
+    /// Known to hold no transactions.
+    empty: bool,
+}
+
+/// The tip that templates build on now.
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    prev_hash: BlockHash,
+    nbits: u32,
+    /// What the coinbase of the last template may spend.
+    value: u64,
+    /// The last template has no transactions.
+    empty: bool,
+    constraints: Constraints,
+}
+
+struct Prepared {
+    id: TemplateId,
+    template: Arc<Template>,
+}
+
+/// At most one call of a kind is under way; one more may be wanted meanwhile.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lane {
+    busy: bool,
+    again: bool,
+}
+
+impl Lane {
+    /// Whether to start now.
+    fn start(&mut self) -> bool {
+        self.again = self.busy;
+        !std::mem::replace(&mut self.busy, true)
+    }
+
+    /// Whether to start once more.
+    fn finish(&mut self) -> bool {
+        self.busy = false;
+        std::mem::take(&mut self.again)
+    }
+}
+
+/// Connects, checks what is there, and sends `Up` with the first template and tip.
+pub(super) async fn open(config: &BitcoinIpcConfig, port: &mut Port) -> Result<Session, End> {
+    let (opening, driver) = idle_while(port, Opening::connect(&config.socket)).await??;
+    let node = loading(config, port, opening).await?;
+    let (network, description, is_test_chain) = idle_while(port, check_chain(&node, config)).await??;
+    let constraints = port.constraints;
+    let full = BuildOptions { constraints, use_mempool: true, cooldown: !is_test_chain };
+    let full = idle_while(port, async {
+        let full = node.build(full).await?;
+        node.refuse_newer(&full.handle).await.map(|()| full)
+    })
+    .await??;
+    port.emit(Event::Up { network: Some(network), description });
+
+    let mut check_fees =
+        tokio::time::interval_at(Instant::now() + config.fee_check_interval, config.fee_check_interval);
+    check_fees.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let Header { prev_hash, nbits, .. } = full.header;
+    let mut session = Session {
+        node,
+        tasks: JoinSet::new(),
+        check_fees,
+        fee_threshold: config.fee_threshold,
+        halving_interval: halving_interval(network),
+        live: Live::default(),
+        current: Current { prev_hash, nbits, value: 0, empty: true, constraints },
+        prepared: None,
+        quick: Lane::default(),
+        full: Lane::default(),
+        requests: 0,
+        submissions: HashMap::new(),
+        submission_count: 0,
+        _driver: driver,
+    };
+    session.activate(port, &full);
+    session.wait_tip(prev_hash);
+    // Only to see what a transaction-free template looks like, from which the one for the next height is derived.
+    session.start_quick();
+    Ok(session)
+}
+
+/// Blocks between halvings of the subsidy.
+fn halving_interval(network: Network) -> u32 {
+    if network == Network::Regtest { 150 } else { 210_000 }
+}
+
+/// Waits for a node that is loading its chain, on one connection, for each would leave a waiting thread in the node.
+async fn loading(config: &BitcoinIpcConfig, port: &mut Port, opening: Opening) -> Result<Node, End> {
+    let mut mining = std::pin::pin!(opening.mining());
+    match idle_while(port, tokio::time::timeout(LOADING_NOTICE, &mut mining)).await? {
+        Ok(node) => Ok(node?),
+        Err(_) => {
+            let reason = format!("the node at {} is still loading its chain; waiting for it", show(&config.socket));
+            port.emit(Event::Down { reason, retry_in: Duration::ZERO });
+            Ok(idle_while(port, mining).await??)
+        }
+    }
+}
+
+async fn check_chain(node: &Node, config: &BitcoinIpcConfig) -> Result<(Network, String, bool), IpcError> {
+    let (network, agent) = node.describe().await?;
+    if let Some(expected) = config.expected_network.filter(|expected| *expected != network) {
+        return Err(IpcError::WrongChain { expected, got: network });
+    }
+    let is_test_chain = node.is_test_chain().await?;
+    // A test chain with an old tip says so too, and must be mined on all the same.
+    if !is_test_chain && node.is_initial_block_download().await? {
+        return Err(IpcError::Syncing);
+    }
+    let description = format!("Bitcoin Core {agent} at {}, chain {}", show(&config.socket), network.to_core_arg());
+    Ok((network, description, is_test_chain))
+}
+
+fn show(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Does `work` while commands are answered with the news that there is no connection.
+pub(super) async fn idle_while<T>(port: &mut Port, work: impl Future<Output = T>) -> Result<T, Closed> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            command = port.next() => refuse(port, command?),
+        }
+    }
+}
+
+fn refuse(port: &mut Port, command: Command) {
+    let why = || "no connection to the node".to_owned();
+    match command {
+        Command::SetConstraints(_) => {}
+        Command::RequestTransactions(id) => port.emit(Event::Transactions { id, result: Err(why()) }),
+        Command::SubmitSolution(Solution { hash, .. }) => {
+            port.emit(Event::Submitted { hash, path: SubmitPath::Solution, outcome: SubmitOutcome::Failed(why()) });
+        }
+        Command::SubmitBlock { hash, .. } => {
+            port.emit(Event::Submitted { hash, path: SubmitPath::RawBlock, outcome: SubmitOutcome::Failed(why()) });
+        }
+    }
+}
+
+impl Session {
+    /// Goes on until the connection is lost or the user has gone. Each submission has been answered then.
+    pub(super) async fn run(mut self, port: &mut Port) -> End {
+        let end = loop {
+            let result = tokio::select! {
+                Some(done) = self.tasks.join_next() => match done {
+                    Ok(done) => self.done(port, done),
+                    Err(error) => Err(IpcError::Task(error.to_string())),
+                },
+                command = port.next() => match command {
+                    Ok(command) => {
+                        self.command(port, command);
+                        Ok(())
+                    }
+                    Err(Closed) => break End::Closed,
+                },
+                _ = self.check_fees.tick() => {
+                    self.start_full(port.constraints);
+                    Ok(())
+                }
+            };
+            if let Err(error) = result {
+                break End::Lost(error);
+            }
+        };
+        match &end {
+            End::Closed => self.close(port).await,
+            End::Lost(error) => self.abandon(port, error),
+        }
+        end
+    }
+
+    /// The connection is gone: what was handed in may or may not have arrived.
+    fn abandon(&mut self, port: &mut Port, error: &IpcError) {
+        for (hash, path) in std::mem::take(&mut self.submissions).into_values() {
+            let outcome = SubmitOutcome::Failed(format!("the connection was lost before the node answered: {error}"));
+            port.emit(Event::Submitted { hash, path, outcome });
+        }
+    }
+
+    /// The user has gone: what it handed in is still delivered.
+    async fn close(&mut self, port: &mut Port) {
+        while let Some(command) = port.leftover() {
+            if matches!(command, Command::SubmitSolution(_) | Command::SubmitBlock { .. }) {
+                self.command(port, command);
+            }
+        }
+        let delivered = async {
+            while !self.submissions.is_empty() {
+                if let Some(Ok(Done::Submitted(number, _))) = self.tasks.join_next().await {
+                    self.submissions.remove(&number);
+                }
+            }
+        };
+        let _ = tokio::time::timeout(CLOSING_GRACE, delivered).await;
+        self.node.interrupt().await;
+    }
+
+    fn done(&mut self, port: &mut Port, done: Done) -> Result<(), IpcError> {
+        match done {
+            Done::Tip(tip) => {
+                let tip = tip?;
+                self.wait_tip(tip);
+                if tip != self.current.prev_hash {
+                    self.start_quick();
+                }
+            }
+            Done::Quick(template) => self.quick_done(port, template?),
+            Done::Full(constraints, template) => self.full_done(port, constraints, template?),
+            Done::Transactions(id, result) => {
+                self.requests -= 1;
+                port.emit(Event::Transactions { id, result });
+            }
+            Done::Submitted(number, outcome) => {
+                if let Some((hash, path)) = self.submissions.remove(&number) {
+                    port.emit(Event::Submitted { hash, path, outcome });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn quick_done(&mut self, port: &mut Port, template: NodeTemplate) {
+        let again = self.quick.finish();
+        if self.is_news(&template.header) {
+            match self.prepared.take().filter(|prepared| same(&prepared.template, &template)) {
+                Some(prepared) => self.send_tip(port, prepared.id, &template),
+                None => self.activate(port, &template),
+            }
+            self.start_full(port.constraints);
+        }
+        if self.prepared.is_none() {
+            self.prepare(port, &template);
+        }
+        if again {
+            self.start_quick();
+        }
+    }
+
+    fn full_done(&mut self, port: &mut Port, constraints: Constraints, template: NodeTemplate) {
+        let again = self.full.finish();
+        if self.is_news(&template.header) {
+            // Built on a tip that we have not been told of yet, or with another difficulty (test networks).
+            self.start_quick();
+        } else if constraints != port.constraints {
+            // Asked for something else meanwhile.
+        } else if constraints != self.current.constraints || self.is_better(&template) {
+            self.current.constraints = constraints;
+            self.send_template(port, &template, false);
+        }
+        if again {
+            self.start_full(port.constraints);
+        }
+    }
+
+    /// Whether a header is for another tip, or another difficulty, than the current templates are.
+    fn is_news(&self, header: &Header) -> bool {
+        (header.prev_hash, header.nbits) != (self.current.prev_hash, self.current.nbits)
+    }
+
+    /// Whether a full template is worth new jobs: the first transactions on a tip, or fees that rose by the threshold.
+    fn is_better(&self, template: &NodeTemplate) -> bool {
+        let first = self.current.empty && !template.merkle_path.is_empty();
+        first || template.coinbase.value_remaining >= self.current.value.saturating_add(self.fee_threshold)
+    }
+
+    /// Sends a future template and the tip that activates it.
+    fn activate(&mut self, port: &mut Port, template: &NodeTemplate) {
+        self.prepared = None;
+        let id = self.send_template(port, template, true);
+        self.send_tip(port, id, template);
+    }
+
+    fn send_template(&mut self, port: &mut Port, template: &NodeTemplate, future: bool) -> TemplateId {
+        let id = port.new_id();
+        self.set_current(template);
+        self.keep(id, template);
+        port.emit(Event::Template(Arc::new(Template {
+            id,
+            future,
+            height: template.height,
+            version: template.header.version,
+            coinbase: template.coinbase.clone(),
+            merkle_path: template.merkle_path.clone(),
+        })));
+        id
+    }
+
+    fn send_tip(&mut self, port: &mut Port, id: TemplateId, template: &NodeTemplate) {
+        let Header { prev_hash, time, nbits, target, .. } = template.header;
+        self.keep(id, template);
+        self.set_current(template);
+        tracing::debug!(%prev_hash, height = template.height, template = id.0, "new tip");
+        port.emit(Event::Tip(Tip { template_id: id, prev_hash, header_timestamp: time, nbits, target }));
+    }
+
+    fn set_current(&mut self, template: &NodeTemplate) {
+        let Header { prev_hash, nbits, .. } = template.header;
+        let (value, empty) = (template.coinbase.value_remaining, template.merkle_path.is_empty());
+        self.current = Current { prev_hash, nbits, value, empty, ..self.current };
+    }
+
+    /// Keeps the node's template for solutions.
+    fn keep(&mut self, id: TemplateId, template: &NodeTemplate) {
+        if self.live.get(id).is_none() {
+            let source = Source { handle: template.handle.clone(), empty: template.merkle_path.is_empty() };
+            self.live.insert(id, template.header.prev_hash, source);
+        }
+    }
+
+    /// Sends the transaction-free template for the height after that of `template`, which is transaction-free too.
+    fn prepare(&mut self, port: &mut Port, template: &NodeTemplate) {
+        let following = convert::following_coinbase(&template.coinbase, template.height, self.halving_interval);
+        let Some(coinbase) = following.filter(|_| template.merkle_path.is_empty()) else { return };
+        let id = port.new_id();
+        let template = Arc::new(Template {
+            id,
+            future: true,
+            height: template.height + 1,
+            version: template.header.version,
+            coinbase,
+            merkle_path: Vec::new(),
+        });
+        self.prepared = Some(Prepared { id, template: template.clone() });
+        port.emit(Event::Template(template));
+    }
+
+    fn wait_tip(&mut self, current: BlockHash) {
+        let node = self.node.clone();
+        self.tasks.spawn_local(async move { Done::Tip(node.wait_tip(current).await) });
+    }
+
+    fn start_quick(&mut self) {
+        if self.quick.start() {
+            let node = self.node.clone();
+            let options = BuildOptions { constraints: Constraints::default(), use_mempool: false, cooldown: false };
+            self.tasks.spawn_local(async move { Done::Quick(node.build(options).await) });
+        }
+    }
+
+    fn start_full(&mut self, constraints: Constraints) {
+        if self.full.start() {
+            let node = self.node.clone();
+            let options = BuildOptions { constraints, use_mempool: true, cooldown: false };
+            self.tasks.spawn_local(async move { Done::Full(constraints, node.build(options).await) });
+        }
+    }
+
+    fn command(&mut self, port: &mut Port, command: Command) {
+        match command {
+            Command::SetConstraints(constraints) => self.start_full(constraints),
+            Command::RequestTransactions(id) => self.request_transactions(port, id),
+            Command::SubmitSolution(solution) => self.submit_solution(port, solution),
+            Command::SubmitBlock { hash, block } => {
+                let node = self.node.clone();
+                self.submit(port, hash, SubmitPath::RawBlock, async move { node.submit_block(&block).await });
+            }
+        }
+    }
+
+    fn request_transactions(&mut self, port: &mut Port, id: TemplateId) {
+        let waiting = self.prepared.as_ref().is_some_and(|prepared| prepared.id == id);
+        let result = match self.live.get(id) {
+            _ if waiting => Ok(Transactions::default()),
+            Some(source) if source.empty => Ok(Transactions::default()),
+            None => Err(format!("template {} is not known, or no longer", id.0)),
+            Some(_) if self.requests >= MAX_PENDING_REQUESTS => {
+                Err(format!("{MAX_PENDING_REQUESTS} requests are waiting for the node already"))
+            }
+            Some(source) => {
+                let (node, handle) = (self.node.clone(), source.handle.clone());
+                self.requests += 1;
+                self.tasks.spawn_local(async move {
+                    Done::Transactions(id, node.transactions(&handle).await.map_err(|error| error.to_string()))
+                });
+                return;
+            }
+        };
+        port.emit(Event::Transactions { id, result });
+    }
+
+    fn submit_solution(&mut self, port: &mut Port, solution: Solution) {
+        let hash = solution.hash;
+        let Some(source) = self.live.get(solution.template_id) else {
+            let why = format!("template {} is not known, or no longer, or has no tip yet", solution.template_id.0);
+            let outcome = SubmitOutcome::Failed(why);
+            port.emit(Event::Submitted { hash, path: SubmitPath::Solution, outcome });
+            return;
+        };
+        let (node, handle) = (self.node.clone(), source.handle.clone());
+        self.submit(port, hash, SubmitPath::Solution, async move { node.submit_solution(&handle, &solution).await });
+    }
+
+    fn submit(
+        &mut self,
+        port: &mut Port,
+        hash: BlockHash,
+        path: SubmitPath,
+        work: impl Future<Output = SubmitOutcome> + 'static,
+    ) {
+        if self.submissions.len() >= MAX_PENDING_SUBMISSIONS {
+            let why = format!("{MAX_PENDING_SUBMISSIONS} submissions are waiting for the node already");
+            port.emit(Event::Submitted { hash, path, outcome: SubmitOutcome::Failed(why) });
+            return;
+        }
+        self.submission_count += 1;
+        let number = self.submission_count;
+        self.submissions.insert(number, (hash, path));
+        self.tasks.spawn_local(async move { Done::Submitted(number, work.await) });
+    }
+}
+
+/// Whether the node now builds exactly what was sent ahead.
+fn same(prepared: &Template, template: &NodeTemplate) -> bool {
+    let fits = |coinbase: &CoinbaseTemplate| *coinbase == template.coinbase;
+    prepared.height == template.height
+        && prepared.version == template.header.version
+        && prepared.merkle_path == template.merkle_path
+        && fits(&prepared.coinbase)
+}
