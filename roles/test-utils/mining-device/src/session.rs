@@ -195,6 +195,7 @@ pub struct Session {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each connection")]
 enum State {
     Setup { since: Duration },
     Opening { since: Duration },

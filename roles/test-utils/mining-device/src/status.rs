@@ -45,11 +45,12 @@ impl Status {
         self.rejected.values().sum()
     }
 
-    /// Counts a rejection.
-    pub fn count_rejected(&mut self, code: &str) {
-        let known = self.rejected.contains_key(code) || self.rejected.len() < MAX_REJECT_CODES;
-        let code = if known { code } else { OTHER_CODES };
-        *self.rejected.entry(code.to_owned()).or_default() += 1;
+    /// Counts a rejection; true if it is the first of its code.
+    pub fn count_rejected(&mut self, code: &str) -> bool {
+        let apart = self.rejected.contains_key(code) || self.rejected.len() < MAX_REJECT_CODES;
+        let count = self.rejected.entry(if apart { code } else { OTHER_CODES }.to_owned()).or_default();
+        *count += 1;
+        *count == 1
     }
 }
 
@@ -128,10 +129,9 @@ mod tests {
     #[test]
     fn a_server_can_not_grow_the_table_of_codes() {
         let mut status = Status::default();
-        for i in 0..100 {
-            status.count_rejected(&format!("code-{i}"));
-        }
-        assert_eq!(status.rejected.len(), MAX_REJECT_CODES + 1);
-        assert_eq!((status.rejected[OTHER_CODES], status.rejected_total()), (68, 100));
+        let new = (0..100).filter(|i| status.count_rejected(&format!("code-{i}"))).count();
+        assert_eq!((new, status.rejected.len()), (MAX_REJECT_CODES + 1, MAX_REJECT_CODES + 1));
+        assert!(!status.count_rejected("code-0"));
+        assert_eq!((status.rejected[OTHER_CODES], status.rejected_total()), (68, 101));
     }
 }
