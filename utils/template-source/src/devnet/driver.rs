@@ -3,12 +3,13 @@
 use std::{
     collections::VecDeque,
     future::pending,
-    sync::{Arc, Weak},
+    sync::{Arc, Weak, atomic::Ordering},
+    time::Duration,
 };
 
 use tokio::{
     sync::{mpsc, watch},
-    time::{MissedTickBehavior, interval},
+    time::{Interval, MissedTickBehavior, interval},
 };
 
 use super::{Inner, session::Session};
@@ -46,8 +47,14 @@ async fn run(
                 let (Ok(permit), Some(event)) = (permit, answers.pop_front().or_else(|| news.pop_front())) else { return };
                 permit.send(event);
             }
-            command = commands.recv(), if commands_open && answers.len() < COMMAND_QUEUE => match command {
-                Some(command) => answers.extend(inner.command(&mut session, command)),
+            command = commands.recv(), if commands_open && answers.len().max(news.len()) < COMMAND_QUEUE => match command {
+                Some(command) => {
+                    for event in inner.command(&mut session, command) {
+                        // A template stays behind the tip that it belongs to.
+                        let queue = if matches!(event, Event::Template(_)) { &mut news } else { &mut answers };
+                        queue.push_back(event);
+                    }
+                }
                 None => commands_open = false,
             },
             changed = changes.changed(), if news.is_empty() => {
@@ -64,16 +71,34 @@ async fn run(
 }
 
 /// Makes transactions at the configured pace, for as long as anyone holds the devnet.
-pub(super) async fn produce(inner: Weak<Inner>, period: std::time::Duration, count: u32) {
+pub(super) async fn produce(running: Running, period: Duration, count: u32) {
     let mut ticks = ticker(period);
     loop {
         tick(&mut ticks).await;
-        let Some(inner) = inner.upgrade() else { return };
+        let Some(inner) = running.0.upgrade() else { return };
         inner.with_node(|node, _| node.produce(count));
     }
 }
 
-fn ticker(period: std::time::Duration) -> Option<tokio::time::Interval> {
+/// The right to make transactions, which one task has. It returns when the task ends, with its runtime for example.
+pub(super) struct Running(Weak<Inner>);
+
+impl Running {
+    /// The right, unless another task has it.
+    pub fn take(inner: &Arc<Inner>) -> Option<Self> {
+        (!inner.producing.swap(true, Ordering::SeqCst)).then(|| Running(Arc::downgrade(inner)))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.producing.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+fn ticker(period: Duration) -> Option<Interval> {
     (!period.is_zero()).then(|| {
         let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -82,7 +107,7 @@ fn ticker(period: std::time::Duration) -> Option<tokio::time::Interval> {
 }
 
 /// Waits for the next tick; forever where the period is zero.
-async fn tick(ticks: &mut Option<tokio::time::Interval>) {
+async fn tick(ticks: &mut Option<Interval>) {
     match ticks {
         Some(ticks) => {
             ticks.tick().await;

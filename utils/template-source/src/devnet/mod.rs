@@ -260,8 +260,11 @@ impl TemplateSource for Devnet {
     fn subscribe(&self, constraints: Constraints) -> Subscription {
         let config = &self.inner.config;
         let (tick, count) = (config.tick, config.transactions_per_tick);
-        if count > 0 && !tick.is_zero() && !self.inner.producing.swap(true, Ordering::SeqCst) {
-            tokio::spawn(driver::produce(Arc::downgrade(&self.inner), tick, count));
+        if count > 0
+            && !tick.is_zero()
+            && let Some(running) = driver::Running::take(&self.inner)
+        {
+            tokio::spawn(driver::produce(running, tick, count));
         }
         driver::subscribe(self.inner.clone(), Session::new(constraints, config.retry, config.fee_threshold))
     }

@@ -179,7 +179,7 @@ impl Session {
         id
     }
 
-    /// Answers a command; the caller calls [`Session::update`] afterwards.
+    /// Carries out a command. What else it changed, a new tip for example, is for [`Session::update`] to tell.
     pub fn command(&mut self, command: Command, node: &mut Node, state: State) -> Vec<Event> {
         match command {
             Command::SetConstraints(constraints) => self.set_constraints(constraints, node, state),
@@ -266,6 +266,7 @@ fn submit_raw(block: &[u8], node: &mut Node, state: State) -> SubmitOutcome {
     }
 }
 
+/// A block on a side branch counts as accepted: the node has it, and its branch may still win.
 fn submit(block: Block, node: &mut Node, state: State) -> SubmitOutcome {
     match node.submit(Arc::new(block), state.now) {
         Verdict::NewTip | Verdict::SideBranch | Verdict::Duplicate => SubmitOutcome::Accepted,

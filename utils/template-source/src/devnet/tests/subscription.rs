@@ -12,7 +12,7 @@ use bitcoin::{
 
 use super::*;
 use crate::{
-    Command, Constraints, Event, Solution, SubmitOutcome, SubmitPath, Subscription, Template, TemplateId,
+    Command, Constraints, EVENT_QUEUE, Event, Solution, SubmitOutcome, SubmitPath, Subscription, Template, TemplateId,
     TemplateSource, Tip,
     devnet::{LIVE_TIPS, rules::root_of_path, solve},
 };
@@ -337,6 +337,43 @@ async fn a_reader_that_stalls_misses_only_what_was_overtaken() {
                 }
             }
             other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The producer's task ends with its runtime; the next subscription starts another.
+#[test]
+fn transactions_arrive_in_a_second_runtime_too() {
+    let config = DevnetConfig { transactions_per_tick: 3, ..DevnetConfig::default() };
+    let devnet = Devnet::new(config).unwrap();
+    for _ in 0..2 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let (mut subscription, full, ..) = subscribe(&devnet).await;
+            let richer = template(&mut subscription).await;
+            assert!(richer.coinbase.value_remaining > full.coinbase.value_remaining);
+        });
+    }
+}
+
+#[tokio::test]
+async fn new_constraints_do_not_overtake_a_tip() {
+    let devnet = devnet();
+    let (mut subscription, _, _, empty) = subscribe(&devnet).await;
+    // Each tip makes three events. Of the last one's, some fit into the queue and some wait.
+    let tips = EVENT_QUEUE / 3 + 1;
+    for _ in 0..tips {
+        devnet.mine_block().unwrap();
+        tokio::task::yield_now().await;
+    }
+    let constraints = Constraints { max_additional_size: 100, max_additional_sigops: 4 };
+    command(&subscription, Command::SetConstraints(constraints)).await;
+    tokio::task::yield_now().await;
+    let mut last = empty.id;
+    for _ in 0..tips * 3 + 1 {
+        if let Event::Template(template) = subscription.events.recv().await.unwrap() {
+            assert!(template.id > last);
+            last = template.id;
         }
     }
 }
