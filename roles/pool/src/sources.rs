@@ -6,6 +6,7 @@ use template_source::{
     TemplateSource,
     bitcoin_ipc::{BitcoinIpc, BitcoinIpcConfig},
     devnet::{Devnet, DevnetConfig},
+    sv2::RemoteTemplateProvider,
 };
 
 use crate::config::{InvalidConfig, PoolConfig, Source};
@@ -24,7 +25,10 @@ fn one(config: &PoolConfig, source: &Source) -> Result<Arc<dyn TemplateSource>, 
             let node = BitcoinIpcConfig::at_socket(socket);
             Ok(Arc::new(BitcoinIpc::new(BitcoinIpcConfig { expected_network: Some(config.network), ..node })))
         }
-        Source::Sv2 { url } => Err(InvalidConfig::Other(format!("source.kind: sv2 ({url}) is not served yet"))),
+        Source::Sv2 { url } => {
+            let url = url.parse().map_err(|e| InvalidConfig::Other(format!("source.url: {e}")))?;
+            Ok(Arc::new(RemoteTemplateProvider::new(url)))
+        }
         Source::Devnet { nbits } => {
             if config.network != bitcoin::Network::Regtest {
                 let text = "source.kind: the devnet follows regtest's rules; set network = \"regtest\"";

@@ -1,4 +1,5 @@
-//! Helpers for scenarios with real processes: a Bitcoin Core of one's own, and a reader of template events.
+//! Helpers for scenarios with real processes: a Bitcoin Core of one's own, a reader of template events, a pool and its miner.
 
 pub mod core;
 pub mod events;
+pub mod pool;

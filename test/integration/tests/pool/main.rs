@@ -1,0 +1,5 @@
+//! The pool as miners, nodes and attackers meet it.
+
+mod bad_input;
+mod devnet;
+mod node;
