@@ -18,6 +18,7 @@
 
 pub mod bitcoin_ipc;
 pub mod devnet;
+pub mod sv2;
 mod types;
 
 pub use types::*;

@@ -29,6 +29,21 @@ pub struct EndpointUrl {
 }
 
 impl EndpointUrl {
+    /// An endpoint from its parts; `host` is a name, an IPv4 address, or an IPv6 address with or without brackets.
+    ///
+    /// Refuses hosts and ports that [`FromStr`] would refuse.
+    pub fn new(host: &str, port: u16, authority: Option<AuthorityPublicKey>) -> Result<Self, UrlError> {
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let host = match bare.parse::<Ipv6Addr>() {
+            Ok(address) => address.to_string(),
+            Err(_) => check_host(host).map(|()| host.to_string())?,
+        };
+        if port == 0 {
+            return Err(UrlError::Port);
+        }
+        Ok(Self { host, port, authority })
+    }
+
     /// Host name, IPv4 address, or IPv6 address without brackets.
     pub fn host(&self) -> &str {
         &self.host
@@ -162,6 +177,19 @@ mod tests {
         }
         assert_eq!(parse("stratum2+tcp://h:1/x"), UrlError::Key(KeyError::NotBase58Check));
         assert_eq!(parse(&"x".repeat(513)), UrlError::TooLong { got: 513 });
+    }
+
+    #[test]
+    fn parts_make_the_same_as_text() {
+        let key = KEY.parse().ok();
+        for (host, text) in [("thepool.com", "thepool.com"), ("10.0.0.1", "10.0.0.1"), ("::1", "[::1]"), ("[::1]", "[::1]")] {
+            let parsed = format!("stratum2+tcp://{text}:7/{KEY}").parse();
+            assert_eq!(EndpointUrl::new(host, 7, key), parsed);
+        }
+        assert_eq!(EndpointUrl::new("h", 0, None), Err(UrlError::Port));
+        for host in ["", "a b", "h:1", "[h]", "h/x"] {
+            assert_eq!(EndpointUrl::new(host, 1, None), Err(UrlError::Host), "{host}");
+        }
     }
 
     proptest! {
