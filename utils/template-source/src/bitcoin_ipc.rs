@@ -34,6 +34,8 @@ mod live;
 mod node;
 mod port;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::{
     path::{Path, PathBuf},
