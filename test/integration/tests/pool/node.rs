@@ -1,1 +1,148 @@
-//! The pool on a real Bitcoin Core.
+//! The pool on a real Bitcoin Core (regtest, mining interface).
+
+use std::{sync::Arc, time::Duration};
+
+use bitcoin::{Amount, Block, BlockHash, Network, ScriptBuf, hashes::Hash};
+use integration::{
+    core::{CoreNode, CoreOptions, anyone_can_spend},
+    pool::{ChannelKind, PAYOUT_SCRIPT, TAG, TestMiner, TestPool},
+};
+use pool::PoolEvent;
+use template_source::{
+    TemplateSource,
+    bitcoin_ipc::{BitcoinIpc, BitcoinIpcConfig},
+};
+
+/// The pool's source for a node; looks for new transactions often.
+fn source(node: &CoreNode) -> Arc<dyn TemplateSource> {
+    let config = BitcoinIpcConfig::in_datadir(node.datadir(), Network::Regtest);
+    let config = BitcoinIpcConfig { fee_check_interval: Duration::from_millis(100), fee_threshold: 1, ..config };
+    Arc::new(BitcoinIpc::new(config))
+}
+
+/// What every block of the pool must have, whatever it carries.
+fn check_coinbase(block: &Block, finder_height: u64) {
+    let coinbase = block.coinbase().expect("a coinbase");
+    let payout = ScriptBuf::from_hex(PAYOUT_SCRIPT).expect("a script");
+    let subsidy = Amount::from_sat(50 * 100_000_000 >> (finder_height / 150));
+    let paid: Amount = coinbase.output.iter().filter(|o| o.script_pubkey == payout).map(|o| o.value).sum();
+    assert!(paid >= subsidy, "the payout script gets everything: {coinbase:?}");
+    let script = coinbase.input[0].script_sig.as_bytes();
+    assert!(script.windows(TAG.len()).any(|window| window == TAG.as_bytes()), "the pool's tag is there");
+    assert_eq!(block.bip34_block_height().expect("a height"), finder_height);
+}
+
+/// Two blocks each from miners of both kinds; the node took them and they are what they should be.
+pub async fn blocks_of_both_kinds(node: &CoreNode, pool: &mut TestPool) {
+    let mut standard = TestMiner::open(pool, ChannelKind::Standard, "standard").await;
+    let mut extended = TestMiner::open(pool, ChannelKind::Extended, "extended").await;
+    for round in 0..4 {
+        let miner = if round % 2 == 0 { &mut standard } else { &mut extended };
+        let hash = miner.mine_block().await;
+        let accepted = pool.until_accepted(Some(hash)).await;
+        assert_eq!(node.best_hash(), hash);
+        check_coinbase(&node.block(hash), u64::from(accepted.height));
+        standard.until_tip(hash).await;
+        extended.until_tip(hash).await;
+    }
+}
+
+/// Puts transactions into the mempool until the pool works on them, then mines them.
+pub async fn a_block_with_transactions(node: &CoreNode, pool: &mut TestPool) {
+    let mut coins = node.mine_coins(3);
+    let mut miner = TestMiner::open(pool, ChannelKind::Extended, "alice").await;
+    miner.until_tip(node.best_hash()).await;
+    let mut txids = Vec::new();
+    while let Some(coin) = coins.pop_front() {
+        txids.push(node.spend(coin, Amount::from_sat(10_000)).0);
+    }
+    // Blocks until one has them all: the template with them may be on its way still.
+    let block = loop {
+        let hash = miner.mine_block().await;
+        pool.until_accepted(Some(hash)).await;
+        miner.until_tip(hash).await;
+        let block = node.block(hash);
+        if txids.iter().all(|txid| block.txdata.iter().any(|tx| tx.compute_txid() == *txid)) {
+            break block;
+        }
+        miner.step().await;
+    };
+    assert!(block.check_witness_commitment());
+    let commitment = |script: &ScriptBuf| script.as_bytes().starts_with(&[0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed]);
+    let coinbase = block.coinbase().expect("a coinbase");
+    assert!(coinbase.output.iter().any(|output| commitment(&output.script_pubkey)));
+    check_coinbase(&block, node.height());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn standard_and_extended_miners_find_blocks() {
+    let node = CoreNode::start(CoreOptions::default());
+    // Past the heights that BIP 34 writes as OP_1 to OP_16, which the library does not read.
+    node.mine(20, &anyone_can_spend());
+    let mut pool = TestPool::start(vec![source(&node)]).await;
+    blocks_of_both_kinds(&node, &mut pool).await;
+    a_block_with_transactions(&node, &mut pool).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_killed_and_restarted_costs_no_miner() {
+    let mut node = CoreNode::start(CoreOptions::default());
+    node.mine(1, &anyone_can_spend());
+    let mut pool = TestPool::start(vec![source(&node)]).await;
+    let mut standard = TestMiner::open(&pool, ChannelKind::Standard, "standard").await;
+    let mut extended = TestMiner::open(&pool, ChannelKind::Extended, "extended").await;
+    let first = extended.mine_block().await;
+    pool.until_accepted(Some(first)).await;
+    standard.until_tip(first).await;
+    extended.until_tip(first).await;
+    node.kill();
+    pool.until("the node is gone", |event| matches!(event, PoolEvent::SourceDown { .. }).then_some(())).await;
+    // Mining goes on without it, on both connections; the block waits.
+    let orphan = standard.mine_block().await;
+    standard.until(|miner| miner.acks.len() == 1).await;
+    extended.mine_block().await;
+    extended.until(|miner| miner.acks.len() == 2).await;
+    node.restart();
+    pool.until("the node is back", |event| matches!(event, PoolEvent::SourceUp { .. }).then_some(())).await;
+    // A kill may cost the node its last blocks; then what was found meanwhile has nothing to build on.
+    if node.try_rpc("getblockheader", serde_json::json!([first.to_string()])).is_ok() {
+        pool.until_accepted(Some(orphan)).await;
+    }
+    standard.until_tip(node.best_hash()).await;
+    extended.until_tip(node.best_hash()).await;
+    for miner in [&mut standard, &mut extended] {
+        let hash = miner.mine_block().await;
+        pool.until_accepted(Some(hash)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_reaches_the_chain_through_another_node() {
+    let second = CoreNode::start(CoreOptions { listen: true, ..CoreOptions::default() });
+    let mut first = CoreNode::start(CoreOptions { connect: vec![second.p2p_address()], ..CoreOptions::default() });
+    first.mine(1, &anyone_can_spend());
+    let common = first.best_hash();
+    let mut pool = TestPool::start(vec![source(&first), source(&second)]).await;
+    wait_for_tip(&second, common).await;
+    let mut miner = TestMiner::open(&pool, ChannelKind::Extended, "alice").await;
+    miner.until_tip(common).await;
+    // So that the transactions of the template are there: the pool fetched them when it made the job.
+    let warm = miner.mine_block().await;
+    pool.until_accepted(Some(warm)).await;
+    miner.until_tip(warm).await;
+    wait_for_tip(&second, warm).await;
+    first.kill();
+    pool.until("the node is gone", |event| matches!(event, PoolEvent::SourceDown { source: 0, .. }).then_some(()))
+        .await;
+    let hash = miner.mine_block().await;
+    let accepted = pool.until_accepted(Some(hash)).await;
+    assert_ne!(accepted.hash, BlockHash::all_zeros());
+    assert_eq!(second.best_hash(), hash);
+}
+
+/// Waits until a node has this tip.
+async fn wait_for_tip(node: &CoreNode, hash: BlockHash) {
+    let source = source(node);
+    let subscription = source.subscribe(template_source::Constraints::default());
+    integration::events::Reader::new(subscription).until_tip(hash).await;
+}
