@@ -3,8 +3,6 @@
 //! Not a crate: each crate's `tests/properties.rs` includes this file and lists its messages and
 //! their fields to [`check_protocol!`].
 
-use std::collections::HashMap;
-
 use binary_sv2::{
     B0_16M, B0_32, Bytes, Decodable, Encodable, Error, LenPrefix, Seq0_64K, Seq0_255, Str0_255, U256, from_bytes,
 };
@@ -113,29 +111,36 @@ pub struct Vector {
     pub payload: Vec<u8>,
 }
 
+/// The lines of a file in `test/vectors`, by column; comments and empty lines left out.
+pub fn lines<const COLUMNS: usize>(file: &str) -> Vec<[String; COLUMNS]> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../../test/vectors").join(file);
+    let text = std::fs::read_to_string(path).expect("a file of vectors");
+    let columns = |line: &str| {
+        let columns: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        columns.try_into().unwrap_or_else(|_| panic!("expected {COLUMNS} columns: {line}"))
+    };
+    text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).map(columns).collect()
+}
+
 /// The vectors of the messages in `table`; every message has at least one.
 pub fn vectors(table: &[MessageInfo]) -> Vec<Vector> {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../../test/vectors/messages.txt");
-    let text = std::fs::read_to_string(path).expect("test/vectors/messages.txt");
-    let mut missing: HashMap<_, _> = table.iter().map(|m| ((m.extension_type, m.message_type), *m)).collect();
+    let mut missing: Vec<MessageInfo> = table.to_vec();
     let mut found = Vec::new();
-    for line in text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
-        let [name, extension, number, channel_msg, payload] = *line.split(' ').collect::<Vec<_>>() else {
-            panic!("expected five columns: {line}")
-        };
+    for [name, extension, number, channel_msg, payload] in lines("messages.txt") {
         let (extension, message_type) = (extension.parse::<u16>().unwrap(), number.parse::<u8>().unwrap());
         let Some(info) = table.iter().find(|m| (m.extension_type, m.message_type) == (extension, message_type)) else {
             continue;
         };
-        assert_eq!((info.name, u8::from(info.channel_msg).to_string().as_str()), (name, channel_msg));
-        missing.remove(&(extension, message_type));
-        found.push(Vector { message_type, payload: unhex(payload) });
+        assert_eq!((info.name, u8::from(info.channel_msg).to_string()), (name.as_str(), channel_msg));
+        missing.retain(|m| m != info);
+        found.push(Vector { message_type, payload: unhex(&payload) });
     }
     assert!(missing.is_empty(), "messages without a vector: {missing:?}");
     found
 }
 
-fn unhex(digits: &str) -> Vec<u8> {
+/// The bytes behind pairs of hexadecimal digits.
+pub fn unhex(digits: &str) -> Vec<u8> {
     let pair = |i| u8::from_str_radix(&digits[i..i + 2], 16).expect("hexadecimal digits");
     (0..digits.len()).step_by(2).map(pair).collect()
 }

@@ -5,4 +5,5 @@
 
 mod fields;
 mod table;
+mod tlv;
 mod vectors;

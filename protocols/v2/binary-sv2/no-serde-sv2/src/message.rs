@@ -4,7 +4,7 @@ use core::fmt;
 
 use const_sv2::MessageInfo;
 
-use crate::tlv::Tlvs;
+use crate::tlv::is_well_formed;
 use crate::{Encodable, Error, Reader};
 
 /// A message: a value with a place in the header's number space.
@@ -63,7 +63,7 @@ pub const fn message_info(table: &[MessageInfo], message_type: u8) -> MessageInf
 #[doc(hidden)]
 #[cold]
 pub fn message_end(r: &Reader<'_>, message: &'static str) -> Result<(), DecodeError> {
-    if Tlvs::new(r.rest()).all(|field| field.is_ok()) {
+    if is_well_formed(r.rest()) {
         return Ok(());
     }
     let error = Error::TrailingBytes { offset: r.offset(), got: r.rest().len() };

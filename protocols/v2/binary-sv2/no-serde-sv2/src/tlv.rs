@@ -1,7 +1,8 @@
 //! TLV fields behind a message (sv2-spec §3.4.3).
 //!
 //! The header of a field is big-endian, unlike everything else on the wire: the specification
-//! says so by its example only (`00 02 01 00 0A …`).
+//! says so by its example only (`00 02 01 00 0A …`). The reference implementation writes it
+//! little-endian (`02 00 01 0A 00 …`), so receivers need both: see [`Tlvs::little_endian`].
 
 use crate::{Error, Reader, Writer};
 
@@ -37,9 +38,13 @@ impl<'a> Tlv<'a> {
 
     /// Reads one field.
     pub fn decode(r: &mut Reader<'a>) -> Result<Self, Error> {
+        Self::decode_header(r, u16::from_be_bytes)
+    }
+
+    fn decode_header(r: &mut Reader<'a>, number: fn([u8; 2]) -> u16) -> Result<Self, Error> {
         let [e0, e1, field_type, l0, l1] = *r.take_array()?;
-        let value = r.take(usize::from(u16::from_be_bytes([l0, l1])))?;
-        Ok(Self { extension_type: u16::from_be_bytes([e0, e1]), field_type, value })
+        let value = r.take(usize::from(number([l0, l1])))?;
+        Ok(Self { extension_type: number([e0, e1]), field_type, value })
     }
 }
 
@@ -47,6 +52,7 @@ impl<'a> Tlv<'a> {
 #[derive(Clone, Debug)]
 pub struct Tlvs<'a> {
     reader: Reader<'a>,
+    number: fn([u8; 2]) -> u16,
     failed: bool,
 }
 
@@ -54,8 +60,20 @@ impl<'a> Tlvs<'a> {
     /// Starts at the first byte behind the message; offsets in errors count from there.
     #[must_use]
     pub const fn new(rest: &'a [u8]) -> Self {
-        Self { reader: Reader::new(rest), failed: false }
+        Self { reader: Reader::new(rest), number: u16::from_be_bytes, failed: false }
     }
+
+    /// Reads headers as the reference implementation writes them, against the specification's example.
+    #[must_use]
+    pub const fn little_endian(rest: &'a [u8]) -> Self {
+        Self { reader: Reader::new(rest), number: u16::from_le_bytes, failed: false }
+    }
+}
+
+/// Whether the bytes behind a message are whole TLV fields, in either byte order, or nothing.
+#[must_use]
+pub fn is_well_formed(rest: &[u8]) -> bool {
+    Tlvs::new(rest).all(|field| field.is_ok()) || Tlvs::little_endian(rest).all(|field| field.is_ok())
 }
 
 impl<'a> Iterator for Tlvs<'a> {
@@ -65,7 +83,7 @@ impl<'a> Iterator for Tlvs<'a> {
         if self.failed || self.reader.rest().is_empty() {
             return None;
         }
-        let field = Tlv::decode(&mut self.reader);
+        let field = Tlv::decode_header(&mut self.reader, self.number);
         self.failed = field.is_err();
         Some(field)
     }

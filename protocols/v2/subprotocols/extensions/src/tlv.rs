@@ -1,5 +1,8 @@
 //! TLV fields of extensions: order, and the `user_identity` of extension 0x0002.
 //!
+//! Written as the specification's example has it, with a big-endian header; read also with the
+//! little-endian header that the reference implementation writes.
+//!
 //! ```
 //! use extensions_sv2::tlv::{append_user_identity, user_identity};
 //!
@@ -13,7 +16,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use binary_sv2::tlv::{Tlv, Tlvs};
+pub use binary_sv2::tlv::{Tlv, Tlvs, is_well_formed};
 use binary_sv2::{Error, Writer};
 use const_sv2::extension::{TLV_FIELD_USER_IDENTITY, WORKER_HASHRATE_TRACKING};
 use const_sv2::limits::TLV_USER_IDENTITY_MAX;
@@ -118,9 +121,24 @@ pub fn append_user_identity(payload: &mut Vec<u8>, value: &[u8]) -> Result<(), T
 ///
 /// Scans all fields and skips unknown ones, whatever their order. `None` when there is none;
 /// errors for a malformed field, a name over 32 bytes, or two names.
+///
+/// Fields whose headers make sense in little-endian order only are read so. The two do not mix up:
+/// read in the wrong order the field would be of extension 0x0200, which is not allocated, and at
+/// least 256 bytes long or empty.
 pub fn user_identity(rest: &[u8]) -> Result<Option<&[u8]>, TlvError> {
+    let found = find_user_identity(Tlvs::new(rest));
+    if !rest.is_empty() && matches!(found, Ok(None) | Err(TlvError::Malformed(_))) {
+        match find_user_identity(Tlvs::little_endian(rest)) {
+            Ok(None) | Err(TlvError::Malformed(_)) => {}
+            in_little_endian => return in_little_endian,
+        }
+    }
+    found
+}
+
+fn find_user_identity(fields: Tlvs<'_>) -> Result<Option<&[u8]>, TlvError> {
     let mut found = None;
-    for field in Tlvs::new(rest) {
+    for field in fields {
         let Tlv { extension_type, field_type, value } = field?;
         if (extension_type, field_type) != (WORKER_HASHRATE_TRACKING, TLV_FIELD_USER_IDENTITY) {
             continue;
@@ -195,6 +213,25 @@ mod tests {
         assert_eq!(check_order(&rest), Err(TlvError::OutOfOrder { after: 0x4001, got: 2 }));
         let sorted = [EXAMPLE.to_vec(), field(2, 2, b"other"), field(0x4001, 9, b"later")].concat();
         assert_eq!(check_order(&sorted), Ok(()));
+    }
+
+    /// As the reference implementation writes the same name.
+    const LITTLE_ENDIAN: [u8; 15] =
+        [0x02, 0x00, 0x01, 0x0A, 0x00, 0x57, 0x6F, 0x72, 0x6B, 0x65, 0x72, 0x5F, 0x30, 0x30, 0x31];
+
+    #[test]
+    fn little_endian_headers_are_read_too() {
+        assert_eq!(user_identity(&LITTLE_ENDIAN), Ok(Some(&b"Worker_001"[..])));
+        assert_eq!(user_identity(&[2, 0, 1, 0, 0]), Ok(Some(&[][..])));
+        assert!(is_well_formed(&LITTLE_ENDIAN) && is_well_formed(&EXAMPLE));
+        for end in 1..LITTLE_ENDIAN.len() {
+            let got = user_identity(&LITTLE_ENDIAN[..end]);
+            assert!(matches!(got, Err(TlvError::Malformed(_))), "{end}: {got:?}");
+            assert!(!is_well_formed(&LITTLE_ENDIAN[..end]));
+        }
+        let mut long = vec![2, 0, 1, 33, 0];
+        long.extend([b'a'; 33]);
+        assert!(matches!(user_identity(&long), Err(TlvError::ValueTooLong { got: 33, .. })));
     }
 
     #[test]
