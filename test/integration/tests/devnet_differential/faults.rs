@@ -95,7 +95,7 @@ pub const FAULTS: &[(&str, &str, Make)] = &[
     ("a byte too long", "bad-blk-length", |w| padded(w, FULL_SIZE + 1).finish()),
     ("twice too long", "bad-blk-length", |w| padded(w, 2 * FULL_SIZE).finish()),
     ("too heavy with witnesses", "bad-blk-weight", |w| {
-        let mut tx = spend(&w.coin(ScriptBuf::is_p2wsh_));
+        let mut tx = spend(&w.coin(p2wsh));
         tx.input[0].witness = Witness::from_slice(&vec![vec![0; FULL_SIZE]; 4]);
         w.empty().with(tx).finish()
     }),
@@ -145,7 +145,7 @@ pub const FAULTS: &[(&str, &str, Make)] = &[
         draft.coinbase(|cb| cb.input[0].witness = Witness::from_slice(&[[0; 32]])).finish()
     }),
     ("witness without commitment", "unexpected-witness", |w| {
-        let tx = spend(&w.coin(ScriptBuf::is_p2wsh_));
+        let tx = spend(&w.coin(p2wsh));
         w.empty().without_commitment().with(tx).finish()
     }),
     // Sigops.
@@ -219,22 +219,22 @@ pub const FAULTS: &[(&str, &str, Make)] = &[
     ("another key", EQUAL_VERIFY, |w| witness(w, |witness| witness[1][5] ^= 1)),
     ("one witness element too many", PROGRAM_MISMATCH, |w| witness(w, |witness| witness.push(Vec::new()))),
     ("another witness script", PROGRAM_MISMATCH, |w| {
-        let mut tx = spend(&w.coin(ScriptBuf::is_p2wsh_));
+        let mut tx = spend(&w.coin(p2wsh));
         tx.input[0].witness = Witness::from_slice(&[[0x51, 0x51]]);
         w.empty().with(tx).finish()
     }),
     ("one stack element too many", CLEAN_STACK, |w| {
-        let mut tx = spend(&w.coin(ScriptBuf::is_p2wsh_));
+        let mut tx = spend(&w.coin(p2wsh));
         tx.input[0].witness = Witness::from_slice(&[[1].as_slice(), op_true().as_bytes()]);
         w.empty().with(tx).finish()
     }),
     ("no witness", WITNESS_EMPTY, |w| {
-        let mut tx = spend(&w.coin(ScriptBuf::is_p2wsh_));
+        let mut tx = spend(&w.coin(p2wsh));
         tx.input[0].witness.clear();
         w.empty().with(tx).finish()
     }),
     ("input script beside a witness", MALLEATED, |w| {
-        let mut tx = spend(&w.coin(ScriptBuf::is_p2wsh_));
+        let mut tx = spend(&w.coin(p2wsh));
         tx.input[0].script_sig = op_true();
         w.empty().with(tx).finish()
     }),
@@ -260,15 +260,8 @@ const CLEAN_STACK: &str = "block-script-verify-flag-failed (Stack size must be e
 const MALLEATED: &str = "block-script-verify-flag-failed (Witness requires empty scriptSig)";
 const UNEXPECTED: &str = "block-script-verify-flag-failed (Witness provided for non-witness script)";
 
-/// Gives `Script::is_p2wsh` the shape of a filter of script buffers.
-trait Form {
-    fn is_p2wsh_(&self) -> bool;
-}
-
-impl Form for ScriptBuf {
-    fn is_p2wsh_(&self) -> bool {
-        self.is_p2wsh()
-    }
+fn p2wsh(script: &ScriptBuf) -> bool {
+    script.is_p2wsh()
 }
 
 fn now() -> u32 {

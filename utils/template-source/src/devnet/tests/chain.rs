@@ -1,6 +1,6 @@
 use bitcoin::{
     Amount, Block, BlockHash, CompactTarget, Network, OutPoint, ScriptBuf, TxMerkleNode, block::Version,
-    constants::genesis_block, hashes::Hash, script::Builder,
+    consensus::encode, constants::genesis_block, hashes::Hash, script::Builder,
 };
 
 use super::*;
@@ -211,6 +211,28 @@ fn transactions_of_replaced_blocks_come_back() {
     assert_eq!(devnet.waiting_transactions(), 20);
     assert_eq!(devnet.submit_block(finish(next(&devnet))), Verdict::NewTip);
     assert_eq!(devnet.reorg(KEPT_BLOCKS), None);
+}
+
+/// A block with a changed byte is judged without a panic, and is only taken when it is still good.
+#[test]
+fn changed_bytes_do_no_harm() {
+    let devnet = devnet();
+    devnet.produce(12);
+    let good = encode::serialize(&next(&devnet));
+    let mut random = Random::new(1);
+    let mut judged = 0;
+    for _ in 0..600 {
+        let mut bytes = good.clone();
+        let place = random.below(bytes.len() as u64) as usize;
+        bytes[place] ^= 1 << random.below(8);
+        if let Ok(mut block) = encode::deserialize::<Block>(&bytes) {
+            block.header.bits = CompactTarget::from_consensus(0x207f_ffff);
+            let (before, verdict) = (devnet.tip(), devnet.submit_block(finish(block)));
+            assert_eq!(devnet.tip() != before, verdict == Verdict::NewTip);
+            judged += 1;
+        }
+    }
+    assert!(judged > 300, "{judged}");
 }
 
 /// Whatever happened on the way, the coins are those of the active chain.
