@@ -99,7 +99,12 @@ pub async fn run_cli(args: MiningDeviceArgs) -> ExitCode {
     let (sender, status) = watch::channel(Status::default());
     match run(args.config(), token, sender).await {
         Ok(()) => {
-            tracing::info!("stopped: {}", *status.borrow());
+            let status = status.borrow();
+            tracing::info!(
+                "stopped after {} accepted and {} rejected shares",
+                status.accepted,
+                status.rejected_total()
+            );
             ExitCode::SUCCESS
         }
         Err(error @ Error::Config(_)) => fail(ExitCode::from(USAGE), &error),

@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 use crate::{
     meter::Meter,
     session::{End, Report, Session, Settings, Sink},
-    status::Status,
+    status::{Rate, Status},
     workers::{FoundShare, Workers},
 };
 
@@ -63,6 +63,8 @@ pub struct Machine {
     pub workers: Workers,
     /// Their rate.
     pub meter: Meter,
+    /// Hashes per second to announce on the next connection.
+    pub hashrate: f32,
     /// What the world sees.
     pub status: watch::Sender<Status>,
     /// Zero of the clock.
@@ -247,6 +249,10 @@ impl Sink for Link<'_> {
                     // Not each: there may be fifty a second, and the status line counts them.
                     warn!("the server rejected a share: {code}");
                 }
+            }
+            Report::Announced(hashrate) => {
+                info!("announced {}", Rate(hashrate.into()));
+                self.machine.hashrate = hashrate;
             }
             Report::Warning(text) => warn!("{text}"),
         }

@@ -52,18 +52,18 @@ pub async fn run(config: MinerConfig, shutdown: Shutdown, status: watch::Sender<
     } else if config.url.authority().is_none() {
         warn!("the URL names no authority key, so the server can not be told from an impostor");
     }
-    let machine = Machine { workers, meter: Meter::new(threads), status, origin };
-    connections(machine, config, hashrate, &shutdown).await;
+    let machine = Machine { workers, meter: Meter::new(threads), hashrate, status, origin };
+    connections(machine, config, &shutdown).await;
     Ok(())
 }
 
-async fn connections(mut machine: Machine, config: MinerConfig, hashrate: f32, shutdown: &Shutdown) {
+async fn connections(mut machine: Machine, config: MinerConfig, shutdown: &Shutdown) {
     let mut backoff = Backoff::new(config.reconnect_first, config.reconnect_most);
     let mut url = config.url.clone();
     loop {
         let (start, accepted) = (Instant::now(), machine.status.borrow().accepted);
         let dialled = MinerConfig { url: url.clone(), ..config.clone() };
-        let settings = Settings { config: dialled, hashrate, threads: machine.workers.count() };
+        let settings = Settings { config: dialled, hashrate: machine.hashrate, threads: machine.workers.count() };
         let outcome = link::run(&mut machine, settings, &url, shutdown).await;
         let reason = match &outcome {
             Outcome::Shutdown => return,

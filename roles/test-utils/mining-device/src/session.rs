@@ -94,6 +94,8 @@ pub enum Report {
         /// Its reason, without control characters.
         code: String,
     },
+    /// The server was told of another hashrate, in hashes per second.
+    Announced(f32),
     /// Something that people should know, and that changes nothing.
     Warning(String),
 }
@@ -428,11 +430,10 @@ impl Session {
         if early || self.announced.off < UPDATE_SAMPLES {
             return;
         }
-        sink.send(&UpdateChannel {
-            channel_id: channel.id().0,
-            nominal_hash_rate: hashrate as f32,
-            maximum_target: self.settings.config.max_target.into(),
-        });
+        let nominal_hash_rate = hashrate as f32;
+        let maximum_target = self.settings.config.max_target.into();
+        sink.send(&UpdateChannel { channel_id: channel.id().0, nominal_hash_rate, maximum_target });
+        sink.report(Report::Announced(nominal_hash_rate));
         self.announced = Announced { hashrate, at: now, off: 0 };
     }
 

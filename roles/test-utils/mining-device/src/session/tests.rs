@@ -479,6 +479,8 @@ fn a_wrong_hashrate_is_corrected_once_it_lasts() {
     assert_eq!(measure(1, 9e6), [Mining::UpdateChannel(expected)]);
     assert!((0..28).all(|_| measure(1, 1e6).is_empty()), "not so soon after the last");
     assert_eq!(measure(2, 1e6).len(), 1);
+    let announced = |report| if let Report::Announced(hashrate) = report { Some(hashrate) } else { None };
+    assert_eq!(fixture.reports().into_iter().filter_map(announced).collect::<Vec<_>>(), [9e6, 1e6]);
 }
 
 #[test]
