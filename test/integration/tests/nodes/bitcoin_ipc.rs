@@ -273,17 +273,22 @@ async fn room_is_left_for_the_outputs_of_the_user() {
     let template = reader.until_template(|template| template.coinbase.value_remaining == full).await;
     assert_eq!(reader.transactions(template.id).await.unwrap().len(), 3);
 
-    // Leaves 400 weight units: less than one of the transactions and another need.
+    // A template follows even if it is the same.
+    reader.command(Command::SetConstraints(NO_ROOM)).await;
+    let again = reader.until_template(|other| other.id > template.id).await;
+    assert_eq!(again.coinbase, template.coinbase);
+
+    // Leaves 400 weight units, and a transaction has 381.
     let wanted = Constraints { max_additional_size: (4_000_000 - 400 - 1168) / 4, max_additional_sigops: 1 };
     reader.command(Command::SetConstraints(wanted)).await;
     let template = reader.until_template(|template| template.coinbase.value_remaining < full).await;
-    assert!(reader.transactions(template.id).await.unwrap().len() <= 1);
+    assert_eq!(reader.transactions(template.id).await.unwrap().len(), 1);
 
-    // No sigops are left for anything, but these transactions have none.
+    // All sigops of a block: the node adds no transaction then, not even one without.
     let wanted = Constraints { max_additional_size: 0, max_additional_sigops: u16::MAX };
     reader.command(Command::SetConstraints(wanted)).await;
-    let before = template.id;
-    reader.until_template(|template| template.id > before).await;
+    let template = reader.until_template(|template| template.coinbase.value_remaining == SUBSIDY).await;
+    assert_eq!(reader.transactions(template.id).await, Ok(Default::default()));
 
     // More than a block has.
     let wanted = Constraints { max_additional_size: 1_000_000, max_additional_sigops: 0 };

@@ -42,7 +42,8 @@ const MAX_RESERVED_WEIGHT: u64 = 4_000_000;
 /// Most sigop cost of a block.
 const MAX_SIGOPS_COST: u64 = 80_000;
 
-/// A template that the node keeps for us until the last clone of its handle is dropped.
+/// A template that the node keeps for us until the last clone of its handle is dropped. The interface's `destroy` is not
+/// used: it would take the template away from under a call that is still running.
 pub(super) type Handle = block_template::Client;
 
 /// A template as the node built it.

@@ -83,6 +83,8 @@ pub(super) struct Session {
     prepared: Option<Prepared>,
     quick: Lane,
     full: Lane,
+    /// The user has set constraints: a template follows even if it is no better.
+    asked: bool,
     requests: usize,
     submissions: HashMap<u64, (BlockHash, SubmitPath)>,
     submission_count: u64,
@@ -107,7 +109,6 @@ struct Current {
     value: u64,
     /// The last template has no transactions.
     empty: bool,
-    constraints: Constraints,
 }
 
 struct Prepared {
@@ -161,10 +162,11 @@ pub(super) async fn open(config: &BitcoinIpcConfig, port: &mut Port) -> Result<S
         fee_threshold: config.fee_threshold,
         halving_interval: halving_interval(network),
         live: Live::default(),
-        current: Current { prev_hash, nbits, value: 0, empty: true, constraints },
+        current: Current { prev_hash, nbits, value: 0, empty: true },
         prepared: None,
         quick: Lane::default(),
         full: Lane::default(),
+        asked: false,
         requests: 0,
         submissions: HashMap::new(),
         submission_count: 0,
@@ -255,7 +257,9 @@ impl Session {
                     Err(Closed) => break End::Closed,
                 },
                 _ = self.check_fees.tick() => {
-                    self.start_full(port.constraints);
+                    if !self.full.busy {
+                        self.start_full(port.constraints);
+                    }
                     Ok(())
                 }
             };
@@ -287,8 +291,10 @@ impl Session {
         }
         let delivered = async {
             while !self.submissions.is_empty() {
-                if let Some(Ok(Done::Submitted(number, _))) = self.tasks.join_next().await {
-                    self.submissions.remove(&number);
+                match self.tasks.join_next().await {
+                    Some(Ok(Done::Submitted(number, _))) => drop(self.submissions.remove(&number)),
+                    Some(_) => {}
+                    None => return,
                 }
             }
         };
@@ -344,8 +350,7 @@ impl Session {
             self.start_quick();
         } else if constraints != port.constraints {
             // Asked for something else meanwhile.
-        } else if constraints != self.current.constraints || self.is_better(&template) {
-            self.current.constraints = constraints;
+        } else if std::mem::take(&mut self.asked) || self.is_better(&template) {
             self.send_template(port, &template, false);
         }
         if again {
@@ -397,7 +402,7 @@ impl Session {
     fn set_current(&mut self, template: &NodeTemplate) {
         let Header { prev_hash, nbits, .. } = template.header;
         let (value, empty) = (template.coinbase.value_remaining, template.merkle_path.is_empty());
-        self.current = Current { prev_hash, nbits, value, empty, ..self.current };
+        self.current = Current { prev_hash, nbits, value, empty };
     }
 
     /// Keeps the node's template for solutions.
@@ -448,7 +453,10 @@ impl Session {
 
     fn command(&mut self, port: &mut Port, command: Command) {
         match command {
-            Command::SetConstraints(constraints) => self.start_full(constraints),
+            Command::SetConstraints(constraints) => {
+                self.asked = true;
+                self.start_full(constraints);
+            }
             Command::RequestTransactions(id) => self.request_transactions(port, id),
             Command::SubmitSolution(solution) => self.submit_solution(port, solution),
             Command::SubmitBlock { hash, block } => {
