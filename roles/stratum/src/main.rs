@@ -1,1 +1,44 @@
-fn main() {}
+//! `stratum`: every role of Stratum V2 in one program, one subcommand each.
+
+mod configuration;
+mod demo;
+mod keygen;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "stratum", version, about = "Stratum V2: from a Bitcoin node's templates to blocks")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a devnet, a pool and two CPU miners, and prints each accepted block
+    Demo(demo::DemoArgs),
+    /// Runs a pool
+    Pool(pool::cli::PoolArgs),
+    /// Mines with the CPU, for tests and demonstrations
+    MiningDevice(mining_device::cli::MiningDeviceArgs),
+    /// Makes an authority key for a pool or a template provider
+    Keygen(keygen::KeygenArgs),
+    /// Prints the commented default configuration of a role
+    Config(configuration::ConfigArgs),
+    /// Checks a configuration without starting anything
+    CheckConfig(configuration::CheckConfigArgs),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Demo(args) => demo::run(args).await,
+        Command::Pool(args) => pool::cli::run(args).await,
+        Command::MiningDevice(args) => mining_device::cli::run_cli(args).await,
+        Command::Keygen(args) => keygen::run(&args),
+        Command::Config(args) => configuration::print(&args),
+        Command::CheckConfig(args) => configuration::check(&args),
+    }
+}

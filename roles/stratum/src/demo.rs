@@ -1,0 +1,202 @@
+//! `stratum demo`: everything in one process, on a devnet or a node of one's own.
+
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use bitcoin::{CompactTarget, Network};
+use mining_device::{ChannelKind, MinerConfig, Status};
+use noise_sv2::url::EndpointUrl;
+use pool::{
+    Pool, PoolConfig, PoolEvent,
+    blocks::{BlockState, FoundBlock},
+    config::{Limits, Listen, Shares, Source},
+};
+use stratum_runtime::{
+    identity::create_authority_key,
+    log,
+    shutdown::{self, Shutdown},
+};
+use template_source::{
+    TemplateSource,
+    devnet::{Devnet, DevnetConfig},
+};
+use tokio::{
+    sync::{broadcast, watch},
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
+
+/// Compact target of the demo's devnet: 33 million hashes a block, a few seconds for two cores.
+const NBITS: u32 = 0x1e00_8000;
+
+/// Where blocks pay: P2WPKH of the generator point, a key that everybody knows.
+const PAYOUT: &str = "raw(0014751e76e8199196d454941c45d1b3a323f1433bd6)";
+
+/// Arguments of the demo.
+#[derive(Debug, clap::Args)]
+pub struct DemoArgs {
+    /// Ends with exit code 0 after this many accepted blocks
+    #[arg(long, value_name = "N")]
+    blocks: Option<u64>,
+    /// With --blocks: ends with exit code 1 when they take longer than this
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    timeout: u64,
+    /// Mines on a Bitcoin Core node on regtest instead of the devnet; the path of its mining socket
+    #[arg(long, value_name = "SOCKET", conflicts_with = "template_provider")]
+    bitcoin_ipc: Option<PathBuf>,
+    /// Mines on a Template Provider on regtest instead of the devnet: stratum2+tcp://HOST:PORT/AUTHORITY-KEY
+    #[arg(long, value_name = "URL")]
+    template_provider: Option<String>,
+    /// Where the pool listens; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Hashing threads of each miner [default: half of the cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroU32>,
+}
+
+/// Runs the demo until Ctrl-C, or until it has its blocks.
+pub async fn run(args: DemoArgs) -> ExitCode {
+    log::init(log::Format::Human, log::Level::WARN);
+    let outcome = match shutdown::on_signal() {
+        Ok(token) => demo(&args, token).await,
+        Err(error) => Err(error.to_string()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn demo(args: &DemoArgs, token: Shutdown) -> Result<(), String> {
+    let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
+    let key = folder.path().join("authority.key");
+    create_authority_key(&key).map_err(|error| error.to_string())?;
+    let config = PoolConfig {
+        network: Network::Regtest,
+        payout: PAYOUT.to_owned(),
+        coinbase_tag: "/demo/".to_owned(),
+        data_dir: folder.path().join("pool"),
+        authority_key_file: Some(key),
+        certificate_hours: 24,
+        server_id: 0,
+        shards: 0,
+        listen: vec![Listen { address: args.listen, noise: true }],
+        source: vec![source(args)],
+        // Many shares, so that there is something to see.
+        shares: Shares { per_minute: 60.0, ..Shares::default() },
+        limits: Limits::default(),
+    };
+    let pool = Pool::start(&config, sources(&config)?, token.clone()).await.map_err(|error| error.to_string())?;
+    let mut events = pool.events();
+    let miners = start_miners(args, &pool, &token)?;
+    let watched = watch_blocks(args, &mut events, &token).await;
+    token.cancel();
+    for (name, task, status) in miners {
+        match task.await {
+            Ok(Ok(())) => println!("{name}: {}", *status.borrow()),
+            Ok(Err(error)) => eprintln!("{name}: {error}"),
+            Err(error) => eprintln!("{name}: {error}"),
+        }
+    }
+    pool.join().await;
+    watched
+}
+
+fn source(args: &DemoArgs) -> Source {
+    match (&args.bitcoin_ipc, &args.template_provider) {
+        (Some(socket), _) => Source::BitcoinIpc { socket: socket.clone() },
+        (None, Some(url)) => Source::Sv2 { url: url.clone() },
+        (None, None) => Source::Devnet { nbits: Some(NBITS) },
+    }
+}
+
+fn sources(config: &PoolConfig) -> Result<Vec<Arc<dyn TemplateSource>>, String> {
+    if let [Source::Devnet { nbits: Some(nbits) }] = config.source[..] {
+        println!("DEVNET: an embedded chain for demonstration; its blocks have no value.");
+        let config = DevnetConfig { nbits: CompactTarget::from_consensus(nbits), ..DevnetConfig::default() };
+        return Ok(vec![Arc::new(Devnet::new(config).map_err(|error| error.to_string())?)]);
+    }
+    pool::sources::build(config).map_err(|error| error.to_string())
+}
+
+type Miner = (&'static str, JoinHandle<Result<(), mining_device::Error>>, watch::Receiver<Status>);
+
+/// One miner with a standard channel and one with an extended channel.
+fn start_miners(args: &DemoArgs, pool: &Pool, token: &Shutdown) -> Result<Vec<Miner>, String> {
+    let (Some(address), Some(authority)) = (pool.addresses().first(), pool.authority()) else {
+        return Err("the pool has no address".to_owned());
+    };
+    let url: EndpointUrl =
+        format!("stratum2+tcp://{address}/{authority}").parse().map_err(|error| format!("{error}"))?;
+    println!("The pool listens at {url}");
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let half = u32::try_from(cores / 2).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+    let kinds = [
+        ("standard-miner", ChannelKind::Standard),
+        ("extended-miner", ChannelKind::Extended { min_extranonce_size: 8 }),
+    ];
+    Ok(kinds
+        .into_iter()
+        .map(|(name, channel)| {
+            let (sender, status) = watch::channel(Status::default());
+            let threads = Some(args.threads.unwrap_or(half));
+            let config = MinerConfig { channel, threads, ..MinerConfig::new(url.clone(), name) };
+            (name, tokio::spawn(mining_device::run(config, token.clone(), sender)), status)
+        })
+        .collect())
+}
+
+/// Prints each accepted block; returns when there are enough, or on Ctrl-C.
+async fn watch_blocks(
+    args: &DemoArgs,
+    events: &mut broadcast::Receiver<PoolEvent>,
+    token: &Shutdown,
+) -> Result<(), String> {
+    let deadline = args.blocks.map(|_| Instant::now() + Duration::from_secs(args.timeout));
+    let mut accepted = 0;
+    while args.blocks.is_none_or(|wanted| accepted < wanted) {
+        let next = async {
+            match deadline {
+                Some(at) => timeout_at(at, events.recv()).await.map_err(|_| {
+                    format!(
+                        "{accepted} blocks were accepted within {} s, not {}",
+                        args.timeout,
+                        args.blocks.unwrap_or(0)
+                    )
+                }),
+                None => Ok(events.recv().await),
+            }
+        };
+        let event = tokio::select! {
+            () = token.cancelled() => return interrupted(args),
+            event = next => event?,
+        };
+        match event {
+            Ok(PoolEvent::BlockDecided(block, BlockState::Accepted)) => {
+                accepted += 1;
+                report(&block);
+            }
+            Ok(PoolEvent::BlockDecided(block, state)) => eprintln!("block {} not accepted: {state:?}", block.hash),
+            Ok(PoolEvent::SourceUp { description, .. }) => println!("Templates from {description}"),
+            Ok(PoolEvent::SourceDown { reason, .. }) => eprintln!("No templates: {reason}"),
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => return Err("the pool has ended".to_owned()),
+        }
+    }
+    Ok(())
+}
+
+/// Ctrl-C is the way to end a demo, unless it was asked for blocks.
+fn interrupted(args: &DemoArgs) -> Result<(), String> {
+    match args.blocks {
+        None => Ok(()),
+        Some(_) => Err("interrupted before all blocks were accepted".to_owned()),
+    }
+}
+
+fn report(block: &FoundBlock) {
+    println!("block accepted: height {}, hash {}, finder {}", block.height, block.hash, block.finder);
+}
