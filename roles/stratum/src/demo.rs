@@ -93,10 +93,13 @@ async fn demo(args: &DemoArgs, token: Shutdown) -> Result<(), String> {
     let mut events = pool.events();
     let miners = start_miners(args, &pool, &token)?;
     let watched = watch_blocks(args, &mut events, &token).await;
+    for (name, _, status) in &miners {
+        println!("{name}: {}", *status.borrow());
+    }
     token.cancel();
-    for (name, task, status) in miners {
+    for (name, task, _) in miners {
         match task.await {
-            Ok(Ok(())) => println!("{name}: {}", *status.borrow()),
+            Ok(Ok(())) => {}
             Ok(Err(error)) => eprintln!("{name}: {error}"),
             Err(error) => eprintln!("{name}: {error}"),
         }
@@ -116,7 +119,9 @@ fn source(args: &DemoArgs) -> Source {
 fn sources(config: &PoolConfig) -> Result<Vec<Arc<dyn TemplateSource>>, String> {
     if let [Source::Devnet { nbits: Some(nbits) }] = config.source[..] {
         println!("DEVNET: an embedded chain for demonstration; its blocks have no value.");
-        let config = DevnetConfig { nbits: CompactTarget::from_consensus(nbits), ..DevnetConfig::default() };
+        let nbits = CompactTarget::from_consensus(nbits);
+        // Never halving: a demo may run for days.
+        let config = DevnetConfig { nbits, halving_interval: 0, ..DevnetConfig::default() };
         return Ok(vec![Arc::new(Devnet::new(config).map_err(|error| error.to_string())?)]);
     }
     pool::sources::build(config).map_err(|error| error.to_string())

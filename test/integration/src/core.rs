@@ -70,7 +70,7 @@ pub struct RpcError {
     pub message: String,
 }
 
-/// The `bitcoin-node` to test with: `BITCOIN_NODE`, else the one that xtask built, else the one in PATH.
+/// The `bitcoin-node` to test with: `BITCOIN_NODE`, else the one in PATH, else the one that xtask built.
 ///
 /// # Panics
 /// When there is none.

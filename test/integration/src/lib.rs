@@ -2,4 +2,5 @@
 
 pub mod core;
 pub mod events;
+pub mod faults;
 pub mod pool;

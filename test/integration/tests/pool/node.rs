@@ -5,13 +5,17 @@ use std::{sync::Arc, time::Duration};
 use bitcoin::{Amount, Block, BlockHash, Network, ScriptBuf, hashes::Hash};
 use integration::{
     core::{CoreNode, CoreOptions, anyone_can_spend},
+    faults::LosesSolutions,
     pool::{ChannelKind, PAYOUT_SCRIPT, TAG, TestMiner, TestPool},
 };
+use mining_device::{MinerConfig, Status};
 use pool::PoolEvent;
+use stratum_runtime::shutdown::Shutdown;
 use template_source::{
     TemplateSource,
     bitcoin_ipc::{BitcoinIpc, BitcoinIpcConfig},
 };
+use tokio::sync::watch;
 
 /// The pool's source for a node; looks for new transactions often.
 fn source(node: &CoreNode) -> Arc<dyn TemplateSource> {
@@ -145,4 +149,52 @@ async fn wait_for_tip(node: &CoreNode, hash: BlockHash) {
     let source = source(node);
     let subscription = source.subscribe(template_source::Constraints::default());
     integration::events::Reader::new(subscription).until_tip(hash).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_gets_through_raw_when_solutions_fail() {
+    let node = CoreNode::start(CoreOptions::default());
+    node.mine(20, &anyone_can_spend());
+    let mut pool = TestPool::start(vec![Arc::new(LosesSolutions(source(&node)))]).await;
+    blocks_of_both_kinds(&node, &mut pool).await;
+    a_block_with_transactions(&node, &mut pool).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cpu_miners_find_blocks_and_outlive_the_node() {
+    let mut node = CoreNode::start(CoreOptions::default());
+    node.mine(20, &anyone_can_spend());
+    let mut pool = TestPool::start(vec![source(&node)]).await;
+    let shutdown = Shutdown::new();
+    let kinds = [
+        (mining_device::ChannelKind::Standard, "cpu-standard"),
+        (mining_device::ChannelKind::Extended { min_extranonce_size: 8 }, "cpu-extended"),
+    ];
+    let miners = kinds.map(|(channel, name)| {
+        let url = pool.url().parse().expect("a URL");
+        let threads = std::num::NonZeroU32::new(1);
+        let config = MinerConfig { channel, threads, max_shares_per_second: 4.0, ..MinerConfig::new(url, name) };
+        let (sender, status) = watch::channel(Status::default());
+        (tokio::spawn(mining_device::run(config, shutdown.clone(), sender)), status)
+    });
+    let mut finders = std::collections::BTreeSet::new();
+    while finders.len() < 2 {
+        finders.insert(pool.until_accepted(None).await.finder);
+    }
+    node.stop();
+    pool.until("the node is gone", |event| matches!(event, PoolEvent::SourceDown { .. }).then_some(())).await;
+    pool.until("mining goes on", |event| matches!(event, PoolEvent::BlockFound(_)).then_some(())).await;
+    node.restart();
+    pool.until("the node is back", |event| matches!(event, PoolEvent::SourceUp { .. }).then_some(())).await;
+    let height = node.height();
+    while pool.until_accepted(None).await.height < height as u32 + 3 {}
+    for (_, status) in &miners {
+        let status = status.borrow().clone();
+        assert_eq!((status.channels_opened, status.disconnects), (1, 0), "no connection was lost: {status}");
+        assert!(status.accepted > 0, "{status}");
+    }
+    shutdown.cancel();
+    for (task, _) in miners {
+        task.await.expect("no panic").expect("no error");
+    }
 }
