@@ -359,3 +359,22 @@ async fn a_block_handed_in_last_is_delivered_when_the_user_goes() {
     reader.close();
     watcher.until_tip(mined.solution.hash).await;
 }
+
+#[tokio::test]
+async fn subscriptions_do_not_know_of_each_other() {
+    let (node, mut first) = ready(0).await;
+    let coins = node.mine_coins(1);
+    node.spend(coins[0], Amount::from_sat(10_000));
+    let all = Constraints { max_additional_size: (4_000_000 - 1168) / 4, max_additional_sigops: 0 };
+    let mut second = Reader::new(BitcoinIpc::new(config(&node)).subscribe(all));
+    let with_fees = first.until_template(|template| template.coinbase.value_remaining == SUBSIDY + 10_000).await;
+    assert_eq!(first.transactions(with_fees.id).await.unwrap().len(), 1);
+    let tip = second.until_tip(node.best_hash()).await;
+    let without = Arc::clone(second.template(tip.template_id));
+    assert_eq!(without.coinbase.value_remaining, SUBSIDY, "no room for a transaction");
+
+    first.close();
+    let mined = mine(&without, &tip, b"second", anyone_can_spend());
+    assert_eq!(submit_solution(&mut second, &mined).await, SubmitOutcome::Accepted);
+    second.until_tip(mined.solution.hash).await;
+}
