@@ -7,6 +7,8 @@ use std::{path::PathBuf, process::ExitCode};
 enum Role {
     /// The pool
     Pool,
+    /// The template provider
+    TemplateProvider,
 }
 
 /// Whose default to print.
@@ -32,6 +34,7 @@ pub struct CheckConfigArgs {
 pub fn print(args: &ConfigArgs) -> ExitCode {
     match args.role {
         Role::Pool => print!("{}", pool::config::DEFAULT),
+        Role::TemplateProvider => print!("{}", template_provider::config::DEFAULT),
     }
     ExitCode::SUCCESS
 }
@@ -40,6 +43,7 @@ pub fn print(args: &ConfigArgs) -> ExitCode {
 pub fn check(args: &CheckConfigArgs) -> ExitCode {
     let checked = match args.role {
         Role::Pool => pool::cli::check(&args.config),
+        Role::TemplateProvider => template_provider::cli::check(&args.config),
     };
     match checked {
         Ok(()) => {

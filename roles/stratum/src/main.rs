@@ -21,6 +21,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Runs a pool
     Pool(pool::cli::PoolArgs),
+    /// Serves block templates over the Template Distribution Protocol
+    TemplateProvider(template_provider::cli::TemplateProviderArgs),
     /// Mines with the CPU, for tests and demonstrations
     MiningDevice(mining_device::cli::MiningDeviceArgs),
     /// Makes an authority key for a pool or a template provider
@@ -36,6 +38,7 @@ async fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Demo(args) => demo::run(args).await,
         Command::Pool(args) => pool::cli::run(args).await,
+        Command::TemplateProvider(args) => template_provider::cli::run(args).await,
         Command::MiningDevice(args) => mining_device::cli::run_cli(args).await,
         Command::Keygen(args) => keygen::run(&args),
         Command::Config(args) => configuration::print(&args),

@@ -10,10 +10,12 @@ use integration::{
 };
 use mining_device::{MinerConfig, Status};
 use pool::PoolEvent;
-use stratum_runtime::shutdown::Shutdown;
+use stratum_runtime::{identity::create_authority_key, shutdown::Shutdown};
+use template_provider::TemplateProvider;
 use template_source::{
     TemplateSource,
     bitcoin_ipc::{BitcoinIpc, BitcoinIpcConfig},
+    sv2::RemoteTemplateProvider,
 };
 use tokio::sync::watch;
 
@@ -197,4 +199,35 @@ async fn cpu_miners_find_blocks_and_outlive_the_node() {
     for (task, _) in miners {
         task.await.expect("no panic").expect("no error");
     }
+}
+
+/// A Template Provider on the node, and the pool's source for it: TDP over noise between the two.
+async fn remote(node: &CoreNode, shutdown: &Shutdown) -> (TemplateProvider, Arc<dyn TemplateSource>) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let key = folder.path().join("authority.key");
+    create_authority_key(&key).expect("an authority key");
+    let text = format!(
+        "network = 'regtest'\nauthority_key_file = '{}'\n[[listen]]\naddress = '127.0.0.1:0'\n\
+         [source]\nkind = 'bitcoin-ipc'\nsocket = '{}'\n",
+        key.display(),
+        node.ipc_socket().display()
+    );
+    let config = stratum_runtime::config::parse(&text, "test", "NONE", std::iter::empty()).expect("a configuration");
+    let provider = TemplateProvider::start(&config, source(node), shutdown.clone()).await.expect("it starts");
+    let url = format!("stratum2+tcp://{}/{}", provider.addresses()[0], provider.authority().expect("a key"));
+    (provider, Arc::new(RemoteTemplateProvider::new(url.parse().expect("a URL"))))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_through_a_template_provider() {
+    let node = CoreNode::start(CoreOptions::default());
+    node.mine(20, &anyone_can_spend());
+    let shutdown = Shutdown::new();
+    let (provider, source) = remote(&node, &shutdown).await;
+    let mut pool = TestPool::start(vec![source]).await;
+    blocks_of_both_kinds(&node, &mut pool).await;
+    a_block_with_transactions(&node, &mut pool).await;
+    pool.stop().await;
+    shutdown.cancel();
+    provider.join().await;
 }
