@@ -1,17 +1,16 @@
 //! What can be wrong with a frame.
 
+use core::fmt;
+
 /// Why bytes are no frame, or a message fits none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
     /// The frame goes on for this many bytes.
-    #[error("the frame is incomplete, {0} bytes are missing")]
     MissingBytes(usize),
     /// Bytes follow that the frame's header does not account for.
-    #[error("expected the bytes to end with the frame, got {0} more")]
     TrailingBytes(usize),
     /// A payload over what its kind of frame can carry.
-    #[error("expected a payload of at most {max} bytes, got {got}")]
     PayloadTooLong {
         /// The most bytes that fit.
         max: usize,
@@ -19,10 +18,8 @@ pub enum Error {
         got: usize,
     },
     /// An extension type that uses the bit of the header reserved for `channel_msg`.
-    #[error("expected an extension type below 0x8000, got {0:#06x}")]
     ExtensionType(u16),
     /// The payload's length is not what the header says.
-    #[error("expected a payload of {expected} bytes as the header says, got {got}")]
     PayloadLength {
         /// Bytes the header declares.
         expected: usize,
@@ -30,6 +27,29 @@ pub enum Error {
         got: usize,
     },
     /// The message has no wire form.
-    #[error("the message cannot be encoded: {0}")]
-    Message(#[from] binary_sv2::Error),
+    Message(binary_sv2::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingBytes(missing) => write!(f, "the frame is incomplete, {missing} bytes are missing"),
+            Self::TrailingBytes(got) => write!(f, "expected the bytes to end with the frame, got {got} more"),
+            Self::PayloadTooLong { max, got } => write!(f, "expected a payload of at most {max} bytes, got {got}"),
+            Self::ExtensionType(got) => write!(f, "expected an extension type below 0x8000, got {got:#06x}"),
+            Self::PayloadLength { expected, got } => {
+                write!(f, "expected a payload of {expected} bytes as the header says, got {got}")
+            }
+            Self::Message(error) => write!(f, "the message cannot be encoded: {error}"),
+        }
+    }
+}
+
+// No `source`: `Display` already tells the whole story.
+impl core::error::Error for Error {}
+
+impl From<binary_sv2::Error> for Error {
+    fn from(error: binary_sv2::Error) -> Self {
+        Self::Message(error)
+    }
 }
