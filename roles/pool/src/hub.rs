@@ -398,7 +398,7 @@ impl Hub {
         let waiting = std::mem::take(&mut self.incomplete);
         let (ready, waiting) = waiting.into_iter().partition(|block: &Incomplete| block.key == key);
         self.incomplete = waiting;
-        for Incomplete { hash, candidate, .. } in VecDeque::from(ready) {
+        for Incomplete { hash, candidate, .. } in ready {
             let raw = Arc::new(candidate.block(&transactions));
             self.with_blocks(|blocks, actions| blocks.complete(now, hash, raw, actions));
         }

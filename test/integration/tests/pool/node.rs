@@ -26,11 +26,14 @@ fn source(node: &CoreNode) -> Arc<dyn TemplateSource> {
     Arc::new(BitcoinIpc::new(config))
 }
 
+/// Satoshis that the first blocks make.
+const SUBSIDY: u64 = 50 * 100_000_000;
+
 /// What every block of the pool must have, whatever it carries.
 fn check_coinbase(block: &Block, finder_height: u64) {
     let coinbase = block.coinbase().expect("a coinbase");
     let payout = ScriptBuf::from_hex(PAYOUT_SCRIPT).expect("a script");
-    let subsidy = Amount::from_sat(50 * 100_000_000 >> (finder_height / 150));
+    let subsidy = Amount::from_sat(SUBSIDY >> (finder_height / 150));
     let paid: Amount = coinbase.output.iter().filter(|o| o.script_pubkey == payout).map(|o| o.value).sum();
     assert!(paid >= subsidy, "the payout script gets everything: {coinbase:?}");
     let script = coinbase.input[0].script_sig.as_bytes();
