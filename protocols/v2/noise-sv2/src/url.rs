@@ -182,7 +182,9 @@ mod tests {
     #[test]
     fn parts_make_the_same_as_text() {
         let key = KEY.parse().ok();
-        for (host, text) in [("thepool.com", "thepool.com"), ("10.0.0.1", "10.0.0.1"), ("::1", "[::1]"), ("[::1]", "[::1]")] {
+        for (host, text) in
+            [("thepool.com", "thepool.com"), ("10.0.0.1", "10.0.0.1"), ("::1", "[::1]"), ("[::1]", "[::1]")]
+        {
             let parsed = format!("stratum2+tcp://{text}:7/{KEY}").parse();
             assert_eq!(EndpointUrl::new(host, 7, key), parsed);
         }
