@@ -80,7 +80,8 @@ fn cache_folder() -> Result<PathBuf> {
 
 /// Runs `node -version` and gives its first line.
 fn verify(node: &Path) -> Result<String> {
-    let text = output(Command::new(node).arg("-version"))?;
+    let text = output(Command::new(node).arg("-version"))
+        .map_err(|failure| Failure::Other(format!("{} does not run: {failure}", node.display())))?;
     let first = text.lines().next().unwrap_or_default().to_owned();
     if first.contains("Bitcoin Core") {
         Ok(first)
