@@ -49,7 +49,8 @@ pub struct Subscription {
 pub struct Constraints {
     /// Serialised bytes that the user adds as coinbase outputs.
     pub max_additional_size: u32,
-    /// Sigops cost of these outputs, in the unit of the block's limit of 80,000: a legacy sigop costs 4.
+    /// Sigops of these outputs. Announce their cost (4 for a legacy sigop); a source reserves as if it were their count, which
+    /// is safe under both readings of §7.1 (`docs/spec/sigops.md`).
     pub max_additional_sigops: u16,
 }
 

@@ -208,7 +208,7 @@ impl Node {
         if weight > MAX_RESERVED_WEIGHT {
             return Err(IpcError::Constraints { weight, most: MAX_RESERVED_WEIGHT });
         }
-        // The node counts sigop cost: a legacy sigop costs 4 (BIP 141).
+        // The node counts sigops cost: a legacy sigop costs 4 (`docs/spec/sigops.md`).
         let sigops = (4 * u64::from(options.constraints.max_additional_sigops)).min(MAX_SIGOPS_COST);
         let mut request = self.mining.create_new_block_request();
         set(request.get().init_context(), lane);
