@@ -58,6 +58,7 @@ const FOLDERS: &[(&str, Layer)] = &[
     ("utils/runtime", Runtime),
     ("utils/template-source", Service),
     ("utils/share-ledger", Service),
+    ("utils/inspect", Service),
     ("roles/stratum", Umbrella),
     ("roles/", Role),
     ("test/", Leaf),
