@@ -244,7 +244,9 @@ impl Core {
             }
             State::Connecting { deadline } if now >= deadline => "a connection and its handshake",
             State::AwaitSetup { deadline } if now >= deadline => "SetupConnection.Success",
-            State::AwaitTip { deadline, .. } if now >= deadline => "a template and its SetNewPrevHash",
+            State::AwaitTip { deadline, .. } if now >= deadline => {
+                "a template and its SetNewPrevHash (is the Template Provider's node up?)"
+            }
             _ => return Step::Wait,
         };
         Step::Close(Close::Deadline { expected, within: STEP_DEADLINE })
