@@ -5,6 +5,7 @@
 
 mod command;
 mod core_node;
+mod engines;
 mod packages;
 mod test;
 mod tidy;

@@ -4,7 +4,7 @@ use std::{path::Path, time::Instant};
 
 use crate::{
     command::{Result, cargo, check, step},
-    core_node, packages, tidy,
+    core_node, engines, packages, tidy,
 };
 
 pub(crate) fn run(root: &Path) -> Result<()> {
@@ -16,6 +16,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     step("documentation", || {
         check(cargo(root).args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
     })?;
+    step("both engines", || engines::run(root))?;
     let node = step("Bitcoin Core", || core_node::provide(root))?;
     println!("bitcoin-node: {}", node.display());
     step("tests", || check(cargo(root).args(["test", "--workspace"]).env("BITCOIN_NODE", &node)))?;

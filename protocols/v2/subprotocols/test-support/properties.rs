@@ -99,6 +99,50 @@ where
     assert_eq!(decode_like(message, one_more), Err(trailing));
 }
 
+/// The serde engine writes the same bytes, and reads them and all their prefixes alike.
+#[cfg(feature = "with_serde")]
+pub fn check_engines<'a, M>(message: &M, bytes: &'a [u8], one_more: &'a [u8])
+where
+    M: Decodable<'a> + Encodable + PartialEq + std::fmt::Debug,
+    M: binary_sv2::serde::Serialize + binary_sv2::serde::Deserialize<'a>,
+{
+    assert_eq!(binary_sv2::serde_engine::to_bytes(message).as_deref(), Ok(bytes));
+    assert_eq!(binary_sv2::serde_engine::from_bytes::<M>(bytes).as_ref(), Ok(message));
+    for end in 0..bytes.len() {
+        engines_agree(message, &bytes[..end]);
+    }
+    engines_agree(message, one_more);
+}
+
+/// Both engines refuse the bytes, or both read the same message from them.
+#[cfg(feature = "with_serde")]
+pub fn engines_agree<'a, M>(_like: &M, bytes: &'a [u8])
+where
+    M: Decodable<'a> + Encodable + std::fmt::Debug,
+    M: binary_sv2::serde::Serialize + binary_sv2::serde::Deserialize<'a>,
+{
+    use binary_sv2::serde_engine;
+
+    let (internal, serde) = (from_bytes::<M>(bytes), serde_engine::from_bytes::<M>(bytes));
+    match (internal, serde) {
+        // By their bytes: NaN equals nothing.
+        (Ok(internal), Ok(serde)) => {
+            let canonical = binary_sv2::to_bytes(&internal).unwrap();
+            assert_eq!(binary_sv2::to_bytes(&serde).unwrap(), canonical);
+            assert_eq!(serde_engine::to_bytes(&internal).unwrap(), canonical);
+        }
+        (internal, serde) => assert!(internal.is_err() && serde.is_err(), "{internal:?} {serde:?}"),
+    }
+}
+
+/// Without the feature `with_serde` there is one engine only.
+#[cfg(not(feature = "with_serde"))]
+pub fn check_engines<M>(_: &M, _: &[u8], _: &[u8]) {}
+
+/// Without the feature `with_serde` there is one engine only.
+#[cfg(not(feature = "with_serde"))]
+pub fn engines_agree<M>(_: &M, _: &[u8]) {}
+
 /// What the header says of the message is what the constants say.
 pub fn check_info(table: &[MessageInfo], got: MessageInfo) {
     assert_eq!(const_sv2::message_type::lookup(got.extension_type, got.message_type), Some(got));
@@ -156,16 +200,24 @@ macro_rules! check_protocol {
             })]
             $(
                 #[test]
-                fn $test(seed: [u8; 32], flips in vec((any::<proptest::sample::Index>(), 1..=u8::MAX), 8)) {
+                fn $test(
+                    seed: [u8; 32],
+                    flips in vec((any::<proptest::sample::Index>(), 1..=u8::MAX), 8),
+                    bytes_of_nobody in vec(any::<u8>(), 0..200),
+                ) {
                     let mut runner = properties::runner(seed);
                     let message = $message { $($field: properties::draw(&mut runner),)* };
                     let bytes = binary_sv2::to_bytes(&message).unwrap();
                     let one_more = [&bytes[..], &[0]].concat();
                     properties::check_lengths(&message, &bytes, &one_more);
+                    properties::check_engines(&message, &bytes, &one_more);
+                    properties::engines_agree(&message, &bytes_of_nobody);
 
                     let any = $enum::from(properties::duplicate(&message));
                     let number = any.message_type();
                     assert_eq!(binary_sv2::to_bytes(&any).unwrap(), bytes);
+                    #[cfg(feature = "with_serde")]
+                    assert_eq!(binary_sv2::serde_engine::to_bytes(&any).unwrap(), bytes);
                     assert_eq!($enum::decode(number, &bytes), Ok(properties::duplicate(&any)));
                     assert_eq!(properties::duplicate(&any).into_owned(), any);
                     properties::check_info(&$table, const_sv2::MessageInfo {
@@ -187,6 +239,7 @@ macro_rules! check_protocol {
                             *byte ^= flip;
                         }
                         decodes_to_itself_or_not_at_all(number, &broken);
+                        properties::engines_agree(&message, &broken);
                     }
                 }
             )*

@@ -14,6 +14,13 @@
 //! | OPTION\[T\] | [`Sv2Option`], which is `Option<T>` |
 //! | SEQ0_255\[T\], SEQ0_64K\[T\] | [`Seq0_255`], [`Seq0_64K`] |
 //!
+//! # Engines
+//! [`to_bytes`] and [`from_bytes`] are the internal engine's, always. The feature `with_serde` adds a second one,
+//! `serde_engine`, and `serde::Serialize` and `Deserialize` for every data type and for all that is derived here; it
+//! changes nothing else, so it may be on or off in a whole program, whoever turns it on. Both engines write the same
+//! bytes and accept the same input. Types that implement [`Encodable`] or [`Decodable`] by hand work with the first
+//! only, unless they also have `serialize_serde` and `deserialize_serde`. The second allocates for lists.
+//!
 //! **What it refuses** and its **limits** are the engine's: see [`no_serde_sv2`].
 //!
 //! ```
@@ -39,6 +46,32 @@
 
 pub use derive_sv2::{Decodable, Encodable};
 pub use no_serde_sv2::*;
+
+/// The serde engine (feature `with_serde`): the same bytes, by way of serde's data model.
+///
+/// ```
+/// use binary_sv2::{B0_255, Decodable, Encodable, serde_engine};
+///
+/// #[derive(Encodable, Decodable, Debug, PartialEq)]
+/// struct Token<'a> {
+///     request_id: u32,
+///     token: B0_255<'a>,
+/// }
+///
+/// let message = Token { request_id: 7, token: B0_255::try_from(&[1, 2])? };
+/// let bytes = serde_engine::to_bytes(&message)?;
+/// assert_eq!(bytes, binary_sv2::to_bytes(&message)?);
+/// assert_eq!(serde_engine::from_bytes::<Token<'_>>(&bytes)?, message);
+///
+/// // The same derives serve every other format of serde.
+/// let json = serde_json::to_string(&message)?;
+/// assert_eq!(json, r#"{"request_id":7,"token":[1,2]}"#);
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+#[cfg(feature = "with_serde")]
+pub mod serde_engine {
+    pub use serde_sv2::{Deserializer, Error, Serializer, from_bytes, from_bytes_with_rest, to_bytes};
+}
 
 /// What the derive macros refuse.
 ///

@@ -4,8 +4,13 @@
 //! form is the fields in order (sv2-spec §3.1). Anything else is refused with a compile error that
 //! says what was expected. `Decodable` derives `IntoOwned` as well. The code they generate names
 //! `::binary_sv2`, so a crate that derives depends on that one.
+//!
+//! They derive `serde::Serialize` and `Deserialize` too, where that crate has its feature `with_serde`: the code for
+//! these stands in `binary_sv2::with_serde!`, a macro that keeps or drops it. Features of the deriving crate do not
+//! matter, and it needs no dependency on serde.
 
 mod parse;
+mod serde;
 
 use proc_macro::TokenStream;
 
@@ -49,7 +54,11 @@ fn encodable(s: &Struct) -> String {
                 {encode}
                 ::core::result::Result::Ok(())
             }}
-        }}"
+            {serialize_method}
+        }}
+        {serialize_trait}",
+        serialize_method = serde::serialize_method(s),
+        serialize_trait = serde::serialize_trait(s),
     )
 }
 
@@ -70,12 +79,16 @@ fn decodable(s: &Struct) -> String {
             ) -> ::core::result::Result<Self, ::binary_sv2::Error> {{
                 ::core::result::Result::Ok(Self {{ {decode} }})
             }}
+            {deserialize_method}
         }}
         #[automatically_derived]
         impl{generics} ::binary_sv2::IntoOwned for {name}{generics} {{
             type Owned = {name}{owned};
             #[inline]
             fn into_owned(self) -> Self::Owned {{ {name} {{ {detach} }} }}
-        }}"
+        }}
+        {deserialize_traits}",
+        deserialize_method = serde::deserialize_method(reader),
+        deserialize_traits = serde::deserialize_traits(s, reader),
     )
 }

@@ -9,6 +9,7 @@ use core::ops::Deref;
 
 use const_sv2::limits;
 
+use crate::primitives::serde_as_itself;
 use crate::{Decodable, Element, Encodable, Error, IntoOwned, Reader, U24, Writer};
 
 /// B0_255: up to 255 bytes behind a one-byte length.
@@ -136,7 +137,7 @@ impl<'a, L: LenPrefix> Bytes<'a, L> {
         Self { data, prefix: PhantomData }
     }
 
-    fn checked(data: Cow<'a, [u8]>) -> Result<Self, Error> {
+    pub(crate) fn checked(data: Cow<'a, [u8]>) -> Result<Self, Error> {
         if data.len() > L::MAX {
             let (max, got) = (L::MAX, data.len());
             return Err(Error::ValueTooLong { data_type: L::BYTES_NAME, max, got });
@@ -238,6 +239,7 @@ impl<L: LenPrefix> Encodable for Bytes<'_, L> {
         L::put(self.data.len(), out)?;
         out.put(&self.data)
     }
+    serde_as_itself!(encode);
 }
 
 impl<'a, L: LenPrefix> Decodable<'a> for Bytes<'a, L> {
@@ -245,6 +247,10 @@ impl<'a, L: LenPrefix> Decodable<'a> for Bytes<'a, L> {
     fn decode(r: &mut Reader<'a>) -> Result<Self, Error> {
         let len = L::take(r)?;
         r.take(len).map(|bytes| Self::unchecked(Cow::Borrowed(bytes)))
+    }
+    #[cfg(feature = "with_serde")]
+    fn deserialize_serde<D: serde::Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::serde_support::deserialize_bytes(L::BYTES_NAME, deserializer).and_then(crate::serde_support::checked)
     }
 }
 

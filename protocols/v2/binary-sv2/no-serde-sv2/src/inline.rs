@@ -5,7 +5,7 @@ use core::ops::Deref;
 
 use const_sv2::limits::B0_32_MAX;
 
-use crate::primitives::owned_already;
+use crate::primitives::{owned_already, serde_as_itself};
 use crate::{Decodable, Element, Encodable, Error, Reader, Writer};
 
 /// B0_32: up to 32 bytes, held inline.
@@ -107,6 +107,7 @@ impl Encodable for B0_32 {
         out.put_array(&[self.len])?;
         out.put(self.as_bytes())
     }
+    serde_as_itself!(encode);
 }
 
 impl<'a> Decodable<'a> for B0_32 {
@@ -122,6 +123,7 @@ impl<'a> Decodable<'a> for B0_32 {
         to.copy_from_slice(r.take(usize::from(len))?);
         Ok(inline)
     }
+    serde_as_itself!(decode);
 }
 
 impl Element for B0_32 {

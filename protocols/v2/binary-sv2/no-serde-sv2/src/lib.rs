@@ -31,6 +31,9 @@ mod message;
 mod primitives;
 mod reader;
 mod seq;
+#[cfg(feature = "with_serde")]
+#[doc(hidden)]
+pub mod serde_support;
 mod text;
 pub mod tlv;
 mod traits;
@@ -46,7 +49,27 @@ pub use message::{DecodeError, Message, message_info};
 pub use primitives::{Mac, PubKey, Signature, Sv2Option, U24};
 pub use reader::Reader;
 pub use seq::{Element, Seq, Seq0_64K, Seq0_255, SeqIter};
+#[cfg(feature = "with_serde")]
+#[doc(hidden)]
+pub use serde;
 pub use text::Str0_255;
 pub use traits::{Decodable, Encodable, IntoOwned, from_bytes, from_bytes_with_rest, to_bytes};
 pub use u256::U256;
 pub use writer::Writer;
+
+/// Hands its content on where the feature `with_serde` of *this* crate is on; what generates code for other crates can
+/// not ask for it otherwise.
+#[cfg(feature = "with_serde")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! with_serde {
+    ($($code:tt)*) => { $($code)* };
+}
+
+/// Drops its content: the feature `with_serde` is off.
+#[cfg(not(feature = "with_serde"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! with_serde {
+    ($($code:tt)*) => {};
+}

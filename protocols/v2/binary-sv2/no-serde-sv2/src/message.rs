@@ -76,7 +76,8 @@ pub fn message_end(r: &Reader<'_>, message: &'static str) -> Result<(), DecodeEr
 /// `const_sv2::MessageInfo`.
 ///
 /// The enum gets `decode`, `decode_with_rest`, `message_type`, `extension_type`, `channel_msg`,
-/// `name`, `into_owned`, [`Encodable`] and `From` of each message.
+/// `name`, `into_owned`, [`Encodable`] and `From` of each message; with the feature `with_serde` also
+/// `serde::Serialize`.
 #[macro_export]
 macro_rules! protocol {
     (
@@ -230,6 +231,29 @@ macro_rules! protocol {
             fn encode(&self, out: &mut $crate::Writer<'_>) -> Result<(), $crate::Error> {
                 match self {
                     $(Self::$variant(m) => $crate::Encodable::encode(m, out),)+
+                }
+            }
+            $crate::with_serde! {
+                fn serialize_serde<S: $crate::serde::Serializer>(
+                    &self,
+                    serializer: S,
+                ) -> Result<S::Ok, S::Error> {
+                    let (number, name) = (u32::from(self.message_type()), stringify!($name));
+                    match self {
+                        $(Self::$variant(m) => {
+                            let variant = stringify!($variant);
+                            serializer.serialize_newtype_variant(name, number, variant, m)
+                        })+
+                    }
+                }
+            }
+        }
+
+        $crate::with_serde! {
+            /// The payload in the serde engine; a map of the message's name to its fields in formats such as JSON.
+            impl<$lt> $crate::serde::Serialize for $name<$lt> {
+                fn serialize<S: $crate::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    $crate::Encodable::serialize_serde(self, serializer)
                 }
             }
         }

@@ -27,6 +27,23 @@ macro_rules! owned_already {
 }
 pub(crate) use owned_already;
 
+/// For types that serde knows, or that implement its traits by themselves.
+macro_rules! serde_as_itself {
+    (encode) => {
+        #[cfg(feature = "with_serde")]
+        fn serialize_serde<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serde::Serialize::serialize(self, serializer)
+        }
+    };
+    (decode) => {
+        #[cfg(feature = "with_serde")]
+        fn deserialize_serde<D: serde::Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+            serde::Deserialize::deserialize(deserializer)
+        }
+    };
+}
+pub(crate) use serde_as_itself;
+
 macro_rules! little_endian {
     ($($t:ty),*) => {$(
         impl Encodable for $t {
@@ -38,12 +55,14 @@ macro_rules! little_endian {
             fn encode(&self, out: &mut Writer<'_>) -> Result<(), Error> {
                 out.put_array(&self.to_le_bytes())
             }
+            serde_as_itself!(encode);
         }
         impl<'a> Decodable<'a> for $t {
             #[inline]
             fn decode(r: &mut Reader<'a>) -> Result<Self, Error> {
                 r.take_array().map(|b| Self::from_le_bytes(*b))
             }
+            serde_as_itself!(decode);
         }
         impl Element for $t {
             type At<'b> = Self;
@@ -64,6 +83,7 @@ impl Encodable for bool {
     fn encode(&self, out: &mut Writer<'_>) -> Result<(), Error> {
         out.put_array(&[u8::from(*self)])
     }
+    serde_as_itself!(encode);
 }
 
 impl<'a> Decodable<'a> for bool {
@@ -71,6 +91,7 @@ impl<'a> Decodable<'a> for bool {
     fn decode(r: &mut Reader<'a>) -> Result<Self, Error> {
         u8::decode(r).map(|b| b & 1 == 1)
     }
+    serde_as_itself!(decode);
 }
 
 /// U24: a number below 2^24 in three bytes, little-endian.
@@ -131,6 +152,7 @@ impl Encodable for U24 {
     fn encode(&self, out: &mut Writer<'_>) -> Result<(), Error> {
         out.put_array(&self.to_le_bytes())
     }
+    serde_as_itself!(encode);
 }
 
 impl<'a> Decodable<'a> for U24 {
@@ -138,6 +160,7 @@ impl<'a> Decodable<'a> for U24 {
     fn decode(r: &mut Reader<'a>) -> Result<Self, Error> {
         r.take_array().map(|b| Self::from_le_bytes(*b))
     }
+    serde_as_itself!(decode);
 }
 
 impl Element for U24 {
@@ -155,12 +178,20 @@ impl<const N: usize> Encodable for [u8; N] {
     fn encode(&self, out: &mut Writer<'_>) -> Result<(), Error> {
         out.put_array(self)
     }
+    #[cfg(feature = "with_serde")]
+    fn serialize_serde<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        crate::serde_support::serialize_array(self, serializer)
+    }
 }
 
 impl<'a, const N: usize> Decodable<'a> for [u8; N] {
     #[inline]
     fn decode(r: &mut Reader<'a>) -> Result<Self, Error> {
         r.take_array().copied()
+    }
+    #[cfg(feature = "with_serde")]
+    fn deserialize_serde<D: serde::Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::serde_support::deserialize_array(deserializer)
     }
 }
 
@@ -192,6 +223,13 @@ impl<T: Encodable> Encodable for Option<T> {
             }
         }
     }
+    #[cfg(feature = "with_serde")]
+    fn serialize_serde<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            None => serializer.serialize_none(),
+            Some(value) => serializer.serialize_some(&crate::serde_support::Ser(value)),
+        }
+    }
 }
 
 impl<'a, T: Decodable<'a>> Decodable<'a> for Option<T> {
@@ -203,6 +241,11 @@ impl<'a, T: Decodable<'a>> Decodable<'a> for Option<T> {
             1 => T::decode(r).map(Some),
             n => Err(Error::LengthOutOfRange { data_type: "OPTION", offset, max: 1, got: usize::from(n) }),
         }
+    }
+    #[cfg(feature = "with_serde")]
+    fn deserialize_serde<D: serde::Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        let value: Option<crate::serde_support::De<T>> = serde::Deserialize::deserialize(deserializer)?;
+        Ok(value.map(|de| de.0))
     }
 }
 

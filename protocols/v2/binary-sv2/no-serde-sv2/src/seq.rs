@@ -6,6 +6,7 @@ use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::marker::PhantomData;
 
+use crate::primitives::serde_as_itself;
 use crate::{Decodable, Encodable, Error, IntoOwned, Len8, Len16, LenPrefix, Reader, Writer};
 
 /// SEQ0_255\[T\]: up to 255 elements behind a one-byte count.
@@ -56,6 +57,12 @@ impl<L: LenPrefix, T: Element> Seq<'_, L, T> {
             count += 1;
         }
         Ok(Self { encoded: Cow::Owned(encoded), count, of: PhantomData })
+    }
+
+    /// Takes what was checked element by element.
+    #[cfg(feature = "with_serde")]
+    pub(crate) const fn from_encoded(encoded: Vec<u8>, count: usize) -> Self {
+        Self { encoded: Cow::Owned(encoded), count, of: PhantomData }
     }
 
     /// Number of elements.
@@ -187,7 +194,7 @@ impl<L: LenPrefix, T> fmt::Debug for Seq<'_, L, T> {
     }
 }
 
-impl<L: LenPrefix, T> Encodable for Seq<'_, L, T> {
+impl<L: LenPrefix, T: Element> Encodable for Seq<'_, L, T> {
     #[inline]
     fn encoded_len(&self) -> usize {
         L::WIDTH + self.encoded.len()
@@ -197,6 +204,7 @@ impl<L: LenPrefix, T> Encodable for Seq<'_, L, T> {
         L::put(self.count, out)?;
         out.put(&self.encoded)
     }
+    serde_as_itself!(encode);
 }
 
 impl<'a, L: LenPrefix, T: Element> Decodable<'a> for Seq<'a, L, T> {
@@ -209,6 +217,10 @@ impl<'a, L: LenPrefix, T: Element> Decodable<'a> for Seq<'a, L, T> {
             None => take_elements::<T>(r, count)?,
         };
         Ok(Self { encoded: Cow::Borrowed(encoded), count, of: PhantomData })
+    }
+    #[cfg(feature = "with_serde")]
+    fn deserialize_serde<D: serde::Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::serde_support::deserialize_seq(deserializer)
     }
 }
 

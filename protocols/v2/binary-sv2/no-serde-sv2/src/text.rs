@@ -6,6 +6,7 @@ use core::fmt::{self, Write as _};
 
 use const_sv2::limits::B0_255_MAX;
 
+use crate::primitives::serde_as_itself;
 use crate::{B0_255, Decodable, Element, Encodable, Error, IntoOwned, Reader, Writer};
 
 /// STR0_255: up to 255 bytes meant as text.
@@ -160,12 +161,18 @@ impl Encodable for Str0_255<'_> {
     fn encode(&self, out: &mut Writer<'_>) -> Result<(), Error> {
         self.0.encode(out)
     }
+    serde_as_itself!(encode);
 }
 
 impl<'a> Decodable<'a> for Str0_255<'a> {
     #[inline]
     fn decode(r: &mut Reader<'a>) -> Result<Self, Error> {
         B0_255::decode(r).map(Self)
+    }
+    #[cfg(feature = "with_serde")]
+    fn deserialize_serde<D: serde::Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = crate::serde_support::deserialize_bytes("STR0_255", deserializer)?;
+        crate::serde_support::checked(bytes).map(Self)
     }
 }
 

@@ -32,6 +32,19 @@ pub trait Encodable {
         }
         result
     }
+
+    /// Feature `with_serde`: hands the value to any serde format.
+    ///
+    /// The derive macro does this field by field. Types that implement the trait by hand have to as well, or serde
+    /// gets an error instead of them.
+    #[cfg(feature = "with_serde")]
+    fn serialize_serde<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>
+    where
+        Self: Sized,
+    {
+        let _ = serializer;
+        Err(serde::ser::Error::custom("this type implements Encodable by hand, and serialize_serde not"))
+    }
 }
 
 /// A value that can be read from its wire form, borrowing long fields from it.
@@ -40,6 +53,16 @@ pub trait Decodable<'a>: Sized {
     ///
     /// Never allocates and never panics, whatever the bytes are.
     fn decode(r: &mut Reader<'a>) -> Result<Self, Error>;
+
+    /// Feature `with_serde`: takes the value from any serde format.
+    ///
+    /// The derive macro does this field by field. Types that implement the trait by hand have to as well, or serde
+    /// gets an error instead of them.
+    #[cfg(feature = "with_serde")]
+    fn deserialize_serde<D: serde::Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        let _ = deserializer;
+        Err(serde::de::Error::custom("this type implements Decodable by hand, and deserialize_serde not"))
+    }
 }
 
 /// Detaches a decoded value from the bytes it was decoded from.

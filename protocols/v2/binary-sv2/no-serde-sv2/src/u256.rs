@@ -3,7 +3,7 @@
 use core::cmp::Ordering;
 use core::fmt;
 
-use crate::primitives::owned_already;
+use crate::primitives::{owned_already, serde_as_itself};
 use crate::{Decodable, Element, Encodable, Error, Reader, Writer};
 
 /// U256: a 256-bit number, held as its 32 wire bytes (little-endian).
@@ -118,6 +118,7 @@ impl Encodable for U256 {
     fn encode(&self, out: &mut Writer<'_>) -> Result<(), Error> {
         out.put_array(&self.0)
     }
+    serde_as_itself!(encode);
 }
 
 impl<'a> Decodable<'a> for U256 {
@@ -125,6 +126,7 @@ impl<'a> Decodable<'a> for U256 {
     fn decode(r: &mut Reader<'a>) -> Result<Self, Error> {
         r.take_array().copied().map(Self)
     }
+    serde_as_itself!(decode);
 }
 
 impl Element for U256 {
