@@ -7,6 +7,7 @@ use crate::{
     cipher_state::{MAC_LENGTH, Transport},
     context::Context,
     error::{Error, Part},
+    key_log::TransportKeys,
     keys::{AuthorityPublicKey, ELLSWIFT_LENGTH, StaticKeypair, StaticPublicKey},
     symmetric::{Side, SymmetricState},
 };
@@ -52,7 +53,16 @@ pub struct InitiatorWaiting {
 
 impl InitiatorWaiting {
     /// Reads act 2, checks the server's certificate at `now` (unix seconds) and returns the ciphers.
-    pub fn finish(mut self, act2: &[u8; ACT2_LENGTH], now: u32) -> Result<Transport, Error> {
+    pub fn finish(self, act2: &[u8; ACT2_LENGTH], now: u32) -> Result<Transport, Error> {
+        self.finish_exporting_keys(act2, now).map(|(transport, _)| transport)
+    }
+
+    /// Like [`finish`](Self::finish), for debugging: returns the secret keys too. See [`key_log`](crate::key_log).
+    pub fn finish_exporting_keys(
+        mut self,
+        act2: &[u8; ACT2_LENGTH],
+        now: u32,
+    ) -> Result<(Transport, TransportKeys), Error> {
         let mut act2 = *act2;
         let Act2 { ephemeral, static_key, certificate } = Act2::split(&mut act2);
 
@@ -71,7 +81,8 @@ impl InitiatorWaiting {
             }
             None => certificate.verify_version()?,
         }
-        Ok(self.state.into_transport(Side::Initiator))
+        let keys = self.state.into_keys();
+        Ok((keys.transport(Side::Initiator), keys))
     }
 }
 
@@ -101,6 +112,15 @@ impl<'i> Responder<'i> {
         act1: &[u8; ACT1_LENGTH],
         rng: &mut (impl RngCore + CryptoRng),
     ) -> Result<([u8; ACT2_LENGTH], Transport), Error> {
+        self.step_exporting_keys(act1, rng).map(|(act2, transport, _)| (act2, transport))
+    }
+
+    /// Like [`step`](Self::step), for debugging: returns the secret keys too. See [`key_log`](crate::key_log).
+    pub fn step_exporting_keys(
+        self,
+        act1: &[u8; ACT1_LENGTH],
+        rng: &mut (impl RngCore + CryptoRng),
+    ) -> Result<([u8; ACT2_LENGTH], Transport, TransportKeys), Error> {
         let ServerIdentity { keypair, certificate: own_certificate, context } = self.identity;
         let own_ephemeral = StaticKeypair::generate_in(context, rng)?;
         let mut state = after_act1(act1);
@@ -117,7 +137,8 @@ impl<'i> Responder<'i> {
 
         certificate[..CERTIFICATE_LENGTH].copy_from_slice(&own_certificate.to_bytes());
         state.encrypt_and_hash(certificate)?;
-        Ok((act2, state.into_transport(Side::Responder)))
+        let keys = state.into_keys();
+        Ok((act2, keys.transport(Side::Responder), keys))
     }
 }
 

@@ -46,6 +46,7 @@ mod cipher_state;
 mod context;
 mod error;
 mod handshake;
+pub mod key_log;
 mod keys;
 mod symmetric;
 #[cfg(test)]

@@ -4,8 +4,9 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
 use crate::{
-    cipher_state::{CipherState, MAC_LENGTH, Transport},
+    cipher_state::{CipherState, MAC_LENGTH},
     error::{Error, Part},
+    key_log::TransportKeys,
 };
 
 /// Name of the handshake, hashed as it stands (sv2-spec §4.5.1).
@@ -65,16 +66,13 @@ impl SymmetricState {
         Ok(())
     }
 
-    /// The two ciphers that the handshake was for. The first key is for what the initiator sends.
-    pub(crate) fn into_transport(self, side: Side) -> Transport {
+    /// The two keys that the handshake was for. The first is for what the initiator sends.
+    pub(crate) fn into_keys(self) -> TransportKeys {
         let (mut first, mut second) = hkdf(&self.chaining_key, &[]);
-        let (initiator, responder) = (CipherState::new(&first), CipherState::new(&second));
+        let keys = TransportKeys::new(first, second);
         first.zeroize();
         second.zeroize();
-        match side {
-            Side::Initiator => Transport { send: initiator, receive: responder },
-            Side::Responder => Transport { send: responder, receive: initiator },
-        }
+        keys
     }
 }
 
