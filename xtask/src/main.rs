@@ -7,6 +7,7 @@ mod command;
 mod core_node;
 mod engines;
 mod packages;
+mod sanitize;
 mod test;
 mod tidy;
 
@@ -23,6 +24,7 @@ usage: cargo xtask <command>
   setup             install what the build needs from the system's package manager, and provide a Bitcoin Core for tests
   demo [-- ARGS]    run `stratum demo ARGS`
   test              everything that has to pass: formatting, tidiness, lints, documentation, all tests
+  sanitize          unsafe code under loom, AddressSanitizer, valgrind and, where installed, Miri
   tidy              the checks of `test` that only read the tree
 
 environment
@@ -57,6 +59,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "setup" => setup(&root),
         "demo" => demo(&root, rest),
         "test" => test::run(&root).map(|()| ExitCode::SUCCESS),
+        "sanitize" => sanitize::run(&root).map(|()| ExitCode::SUCCESS),
         "tidy" => tidy::run(&root).map(|()| ExitCode::SUCCESS),
         "help" | "-h" | "--help" => {
             print!("{USAGE}");

@@ -42,6 +42,9 @@ pub(crate) const FOR_BITCOIN_CORE: &[Need] = &[
     Need { package: "libevent-dev", found_by: FoundBy::Header("event2/event.h") },
 ];
 
+/// What `sanitize` needs beyond [`FOR_THE_BUILD`].
+pub(crate) const FOR_SANITIZERS: &[Need] = &[Need { package: "valgrind", found_by: FoundBy::Program("valgrind") }];
+
 /// Where headers lie on the systems that we know.
 const INCLUDE_FOLDERS: &[&str] = &["/usr/include", "/usr/local/include", "/opt/homebrew/include"];
 

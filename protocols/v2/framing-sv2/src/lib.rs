@@ -1,8 +1,8 @@
 //! Frames of Stratum V2: a header of six bytes and a payload of up to 2^24 - 1 (sv2-spec §3.2).
 //!
 //! [`Sv2Frame`] is a message with its header, [`NoiseFrame`] the bare bytes of a handshake, [`EitherFrame`] one of them;
-//! [`Frame`] is what they share. Frames borrow their payload from the receive buffer where they can. `no_std` with
-//! `alloc`.
+//! [`Frame`] is what they share. Frames borrow their payload from the receive buffer where they can; with the feature
+//! `with_buffer`, `PooledFrame` keeps one in a slot of a buffer pool. `no_std` with `alloc`.
 //!
 //! # What it refuses
 //! Payloads over 2^24 - 1 bytes (noise frames: 65,535), extension types that use the `channel_msg` bit, bytes that go on
@@ -29,8 +29,12 @@ extern crate alloc;
 mod error;
 mod frame;
 mod header;
+#[cfg(feature = "with_buffer")]
+mod pooled;
 
 pub use const_sv2::limits::{FRAME_HEADER_LEN, MAX_FRAME_LEN, MAX_PAYLOAD_LEN};
 pub use error::Error;
 pub use frame::{EitherFrame, Frame, NoiseFrame, Sv2Frame};
 pub use header::Header;
+#[cfg(feature = "with_buffer")]
+pub use pooled::PooledFrame;
