@@ -84,7 +84,7 @@ impl Layer {
             Noise => &[Const],
             Codec => &[Const, Binary, Buffer, Framing, Noise],
             RolesLogic => &[Const, Binary, Subprotocol, Framing],
-            Ffi => &[Const, Binary, Subprotocol, Framing, Noise, Codec],
+            Ffi => &[Const, Binary, Subprotocol, Framing, Noise, Codec, RolesLogic],
             NetworkHelpers => &[Const, Binary, Buffer, Framing, Noise, Codec],
             Runtime => &[Const, Binary, Subprotocol, Buffer, Framing, Noise, Codec, RolesLogic, NetworkHelpers],
             Service => &[Const, Binary, Subprotocol, Framing, Noise, Codec, RolesLogic, NetworkHelpers, Runtime],
