@@ -72,6 +72,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
 fn setup(root: &Path) -> Result<ExitCode> {
     heading("system packages");
     packages::ensure(packages::FOR_THE_BUILD)?;
+    packages::ensure(packages::FOR_C)?;
     heading("Bitcoin Core");
     let node = core_node::provide(root)?;
     println!("bitcoin-node: {}", node.display());

@@ -32,6 +32,15 @@ pub(crate) const FOR_THE_BUILD: &[Need] = &[
     Need { package: "libcapnp-dev", found_by: FoundBy::Header("capnp/c++.capnp") },
 ];
 
+/// What the C library's tests and examples need beyond [`FOR_THE_BUILD`].
+pub(crate) const FOR_C: &[Need] = &[
+    Need { package: "g++", found_by: FoundBy::Program("g++") },
+    Need { package: "cmake", found_by: FoundBy::Program("cmake") },
+    Need { package: "make", found_by: FoundBy::Program("make") },
+    Need { package: "pkg-config", found_by: FoundBy::Program("pkg-config") },
+    Need { package: "valgrind", found_by: FoundBy::Program("valgrind") },
+];
+
 /// What Bitcoin Core's own build needs beyond [`FOR_THE_BUILD`].
 pub(crate) const FOR_BITCOIN_CORE: &[Need] = &[
     Need { package: "g++", found_by: FoundBy::Program("g++") },

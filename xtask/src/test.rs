@@ -11,7 +11,10 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let start = Instant::now();
     step("format", || check(cargo(root).args(["fmt", "--all", "--", "--check"])))?;
     step("tidy", || tidy::run(root))?;
-    step("system packages", || packages::ensure(packages::FOR_THE_BUILD))?;
+    step("system packages", || {
+        packages::ensure(packages::FOR_THE_BUILD)?;
+        packages::ensure(packages::FOR_C)
+    })?;
     step("lints", || check(cargo(root).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])))?;
     step("documentation", || {
         check(cargo(root).args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))

@@ -99,10 +99,14 @@ impl AuthoritySecretKey {
         AuthorityPublicKey(self.0.keypair(&Context::new()).x_only_public_key().0)
     }
 
+    /// The scalar, big-endian. Keep it from logs.
+    pub fn secret_bytes(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0.0.secret_bytes())
+    }
+
     /// The text form, for a configuration file. Keep it from logs.
     pub fn to_base58(&self) -> Zeroizing<String> {
-        let bytes = Zeroizing::new(self.0.0.secret_bytes());
-        Zeroizing::new(base58ck::encode_check(bytes.as_slice()))
+        Zeroizing::new(base58ck::encode_check(self.secret_bytes().as_slice()))
     }
 
     pub(crate) fn keypair(&self, context: &Context) -> ErasedKeypair {
@@ -182,6 +186,11 @@ impl StaticPublicKey {
     pub fn decode(encoded: &[u8; ELLSWIFT_LENGTH]) -> Self {
         let point = PublicKey::from_ellswift(ElligatorSwift::from_array(*encoded));
         Self(point.x_only_public_key().0.serialize())
+    }
+
+    /// From the x coordinate, big-endian. Not checked: a certificate's signature shows whether it is the right one.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
     }
 
     /// The x coordinate, big-endian.
