@@ -33,6 +33,7 @@
 pub mod capture;
 mod connection;
 mod fields;
+mod hex;
 mod key_log;
 mod packet;
 mod pcap;
@@ -42,6 +43,7 @@ mod tcp;
 mod value;
 
 pub use capture::{CaptureOptions, decode_capture};
+pub use hex::HexReader;
 pub use key_log::{KeyLog, KeyLogError};
 pub use pcap::{CaptureError, is_capture};
 pub use printer::{Printer, Summary};

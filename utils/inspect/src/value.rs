@@ -67,7 +67,11 @@ impl Value for u32 {
             "flags" => {
                 write!(out, "{self:#010x}")?;
                 let bits: Vec<_> = (0..32).filter(|bit| self >> bit & 1 == 1).map(|bit| bit.to_string()).collect();
-                if bits.is_empty() { Ok(()) } else { write!(out, " (bits {})", bits.join(", ")) }
+                match bits.len() {
+                    0 => Ok(()),
+                    1 => write!(out, " (bit {})", bits.join(", ")),
+                    _ => write!(out, " (bits {})", bits.join(", ")),
+                }
             }
             "version" | "nonce" | "header_nonce" | "coinbase_tx_input_nSequence" | "coinbase_tx_input_sequence" => {
                 write!(out, "{self:#010x}")
