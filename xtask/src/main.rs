@@ -6,6 +6,7 @@
 mod command;
 mod core_node;
 mod engines;
+mod firmware;
 mod packages;
 mod sanitize;
 mod test;

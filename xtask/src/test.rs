@@ -4,7 +4,7 @@ use std::{path::Path, time::Instant};
 
 use crate::{
     command::{Result, cargo, check, step},
-    core_node, engines, packages, tidy,
+    core_node, engines, firmware, packages, tidy,
 };
 
 pub(crate) fn run(root: &Path) -> Result<()> {
@@ -19,6 +19,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     step("documentation", || {
         check(cargo(root).args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
     })?;
+    step("without std", || firmware::run(root))?;
     step("both engines", || engines::run(root))?;
     let node = step("Bitcoin Core", || core_node::provide(root))?;
     println!("bitcoin-node: {}", node.display());
