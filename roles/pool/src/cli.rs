@@ -7,7 +7,6 @@ use stratum_runtime::{config, identity::load_authority_key, log, shutdown};
 use crate::{
     config::{ENVIRONMENT, PoolConfig},
     server::Pool,
-    sources,
 };
 
 /// Runs a pool.
@@ -25,7 +24,7 @@ pub struct PoolArgs {
 pub async fn run(args: PoolArgs) -> ExitCode {
     log::init(if args.log_json { log::Format::Json } else { log::Format::Human }, log::Level::INFO);
     let (config, sources) = match load(&args.config).and_then(|config| {
-        let sources = sources::build(&config).map_err(|error| error.to_string())?;
+        let sources = config.build_sources().map_err(|error| error.to_string())?;
         Ok((config, sources))
     }) {
         Ok(loaded) => loaded,
@@ -61,12 +60,10 @@ pub async fn run(args: PoolArgs) -> ExitCode {
 /// A text that says what is wrong and what to do.
 pub fn check(path: &std::path::Path) -> Result<(), String> {
     let config = load(path)?;
-    sources::build(&config).map_err(|error| error.to_string())?;
     if let Some(key) = &config.authority_key_file {
         load_authority_key(key).map_err(|error| error.to_string())?;
     }
-    let raw = |source: &crate::config::Source| !matches!(source, crate::config::Source::Sv2 { .. });
-    if !config.source.iter().any(raw) {
+    if !config.source.iter().any(|source| source.takes_raw_blocks()) {
         println!(
             "warning: no source takes raw blocks; a found block reaches the network only through the Template Provider \
              that made its template. Add a bitcoin-ipc source."

@@ -1,9 +1,13 @@
 //! What an operator sets. [`DEFAULT`] is the commented default that `stratum config pool` prints.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bitcoin::{Network, ScriptBuf};
 use serde::Deserialize;
+use template_source::{
+    TemplateSource,
+    config::{InvalidSource, SourceConfig},
+};
 
 use crate::payout::{self, PayoutError};
 
@@ -40,7 +44,7 @@ pub struct PoolConfig {
     /// Where miners connect.
     pub listen: Vec<Listen>,
     /// Where templates come from; the first that answers is used, found blocks go to all.
-    pub source: Vec<Source>,
+    pub source: Vec<SourceConfig>,
     /// Difficulty of shares.
     #[serde(default)]
     pub shares: Shares,
@@ -58,27 +62,6 @@ pub struct Listen {
     /// Encrypted with noise; off only for networks that are trusted.
     #[serde(default = "yes")]
     pub noise: bool,
-}
-
-/// One template source.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, tag = "kind", rename_all = "kebab-case")]
-pub enum Source {
-    /// Bitcoin Core's mining interface over its Unix socket.
-    BitcoinIpc {
-        /// The socket, for example `node.sock` in the chain's data folder.
-        socket: PathBuf,
-    },
-    /// A remote Template Provider.
-    Sv2 {
-        /// `stratum2+tcp://host:port/authority-key`; without the key the connection is not encrypted.
-        url: String,
-    },
-    /// The embedded devnet; its blocks have no value.
-    Devnet {
-        /// Compact target of every block; regtest's when absent.
-        nbits: Option<u32>,
-    },
 }
 
 /// Difficulty of shares.
@@ -139,6 +122,9 @@ pub enum InvalidConfig {
     /// Where rewards go is not clear.
     #[error("payout: {0}")]
     Payout(#[from] PayoutError),
+    /// A template source.
+    #[error(transparent)]
+    Source(#[from] InvalidSource),
     /// Something else; the text says what to change.
     #[error("{0}")]
     Other(String),
@@ -158,6 +144,7 @@ impl PoolConfig {
         if self.source.is_empty() {
             return other("source: name at least one [[source]] for templates");
         }
+        self.source.iter().try_for_each(|source| source.check(self.network))?;
         if self.authority_key_file.is_none() && self.listen.iter().any(|listen| listen.noise) {
             return other(
                 "authority_key_file: a listener with noise needs the authority's key; make one with `stratum keygen`",
@@ -179,6 +166,14 @@ impl PoolConfig {
             return other("certificate_hours: expected at least 1");
         }
         Ok(script)
+    }
+
+    /// Makes the configured sources, in order. None is contacted yet.
+    ///
+    /// # Errors
+    /// As [`PoolConfig::check`].
+    pub fn build_sources(&self) -> Result<Vec<Arc<dyn TemplateSource>>, InvalidConfig> {
+        Ok(self.source.iter().map(|source| source.build(self.network)).collect::<Result<_, _>>()?)
     }
 
     /// How long a certificate is valid.

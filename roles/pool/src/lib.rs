@@ -17,7 +17,6 @@ pub mod payout;
 pub mod server;
 pub mod session;
 pub mod snapshot;
-pub mod sources;
 pub mod store;
 #[cfg(test)]
 mod testing;

@@ -8,7 +8,7 @@ use noise_sv2::url::EndpointUrl;
 use pool::{
     Pool, PoolConfig, PoolEvent,
     blocks::{BlockState, FoundBlock},
-    config::{Limits, Listen, Shares, Source},
+    config::{Limits, Listen, Shares},
 };
 use stratum_runtime::{
     identity::create_authority_key,
@@ -17,6 +17,7 @@ use stratum_runtime::{
 };
 use template_source::{
     TemplateSource,
+    config::SourceConfig,
     devnet::{Devnet, DevnetConfig},
 };
 use tokio::{
@@ -108,23 +109,23 @@ async fn demo(args: &DemoArgs, token: Shutdown) -> Result<(), String> {
     watched
 }
 
-fn source(args: &DemoArgs) -> Source {
+fn source(args: &DemoArgs) -> SourceConfig {
     match (&args.bitcoin_ipc, &args.template_provider) {
-        (Some(socket), _) => Source::BitcoinIpc { socket: socket.clone() },
-        (None, Some(url)) => Source::Sv2 { url: url.clone() },
-        (None, None) => Source::Devnet { nbits: Some(NBITS) },
+        (Some(socket), _) => SourceConfig::BitcoinIpc { socket: socket.clone() },
+        (None, Some(url)) => SourceConfig::Sv2 { url: url.clone(), plain: false },
+        (None, None) => SourceConfig::Devnet { nbits: Some(NBITS) },
     }
 }
 
 fn sources(config: &PoolConfig) -> Result<Vec<Arc<dyn TemplateSource>>, String> {
-    if let [Source::Devnet { nbits: Some(nbits) }] = config.source[..] {
+    if let [SourceConfig::Devnet { nbits: Some(nbits) }] = config.source[..] {
         println!("DEVNET: an embedded chain for demonstration; its blocks have no value.");
         let nbits = CompactTarget::from_consensus(nbits);
         // Never halving: a demo may run for days.
         let config = DevnetConfig { nbits, halving_interval: 0, ..DevnetConfig::default() };
         return Ok(vec![Arc::new(Devnet::new(config).map_err(|error| error.to_string())?)]);
     }
-    pool::sources::build(config).map_err(|error| error.to_string())
+    config.build_sources().map_err(|error| error.to_string())
 }
 
 type Miner = (&'static str, JoinHandle<Result<(), mining_device::Error>>, watch::Receiver<Status>);

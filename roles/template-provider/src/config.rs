@@ -2,14 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use bitcoin::{CompactTarget, Network};
+use bitcoin::Network;
 use serde::Deserialize;
-use template_source::{
-    TemplateSource,
-    bitcoin_ipc::{BitcoinIpc, BitcoinIpcConfig},
-    devnet::{Devnet, DevnetConfig},
-    sv2::RemoteTemplateProvider,
-};
+use template_source::{TemplateSource, config::SourceConfig};
 
 /// The commented default configuration.
 pub const DEFAULT: &str = include_str!("default.toml");
@@ -34,7 +29,7 @@ pub struct TemplateProviderConfig {
     /// Where clients connect.
     pub listen: Vec<Listen>,
     /// Where templates come from.
-    pub source: Source,
+    pub source: SourceConfig,
     /// What a client may use up.
     #[serde(default)]
     pub limits: Limits,
@@ -49,27 +44,6 @@ pub struct Listen {
     /// Encrypted with noise; off only for networks that are trusted.
     #[serde(default = "yes")]
     pub noise: bool,
-}
-
-/// The template source.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, tag = "kind", rename_all = "kebab-case")]
-pub enum Source {
-    /// Bitcoin Core's mining interface over its Unix socket.
-    BitcoinIpc {
-        /// The socket, for example `node.sock` in the chain's data folder.
-        socket: PathBuf,
-    },
-    /// Another Template Provider.
-    Sv2 {
-        /// `stratum2+tcp://host:port/authority-key`; without the key the connection is not encrypted.
-        url: String,
-    },
-    /// The embedded devnet; its blocks have no value.
-    Devnet {
-        /// Compact target of every block; regtest's when absent.
-        nbits: Option<u32>,
-    },
 }
 
 /// What a client may use up.
@@ -135,14 +109,7 @@ impl TemplateProviderConfig {
                 self.limits.message_bytes
             )));
         }
-        match &self.source {
-            Source::Sv2 { url } => parse_url(url).map(drop),
-            Source::Devnet { .. } if self.network != Network::Regtest => {
-                wrong("source.kind: the devnet follows regtest's rules; set network = \"regtest\"")
-            }
-            Source::Devnet { nbits } => devnet(*nbits).check().map_err(|e| InvalidConfig(format!("source.nbits: {e}"))),
-            Source::BitcoinIpc { .. } => Ok(()),
-        }
+        self.source.check(self.network).map_err(|error| InvalidConfig(error.to_string()))
     }
 
     /// Makes the configured source. It is not contacted yet.
@@ -150,34 +117,13 @@ impl TemplateProviderConfig {
     /// # Errors
     /// As [`TemplateProviderConfig::check`].
     pub fn build_source(&self) -> Result<Arc<dyn TemplateSource>, InvalidConfig> {
-        self.check()?;
-        Ok(match &self.source {
-            Source::BitcoinIpc { socket } => {
-                let config = BitcoinIpcConfig::at_socket(socket);
-                Arc::new(BitcoinIpc::new(BitcoinIpcConfig { expected_network: Some(self.network), ..config }))
-            }
-            Source::Sv2 { url } => Arc::new(RemoteTemplateProvider::new(parse_url(url)?)),
-            Source::Devnet { nbits } => {
-                Arc::new(Devnet::new(devnet(*nbits)).map_err(|e| InvalidConfig(format!("source: {e}")))?)
-            }
-        })
+        self.source.build(self.network).map_err(|error| InvalidConfig(error.to_string()))
     }
 
     /// How long a certificate is valid.
     pub fn certificate_validity(&self) -> Duration {
         Duration::from_secs(u64::from(self.certificate_hours) * 3600)
     }
-}
-
-fn parse_url(url: &str) -> Result<noise_sv2::url::EndpointUrl, InvalidConfig> {
-    url.parse().map_err(|error| {
-        InvalidConfig(format!("source.url: {error}; expected stratum2+tcp://host:port/authority-key, got {url:?}"))
-    })
-}
-
-fn devnet(nbits: Option<u32>) -> DevnetConfig {
-    let default = DevnetConfig::default();
-    DevnetConfig { nbits: nbits.map_or(default.nbits, CompactTarget::from_consensus), ..default }
 }
 
 fn yes() -> bool {
@@ -217,12 +163,6 @@ mod tests {
         assert!(error(|c| c.certificate_hours = 0).contains("certificate_hours"));
         assert!(error(|c| c.limits.clients = 0).contains("limits.clients"));
         assert!(error(|c| c.limits.message_bytes = 65_556).contains("65557"));
-        assert!(error(|c| c.source = Source::Sv2 { url: "tp:8442".into() }).contains("stratum2+tcp://"));
-        assert!(error(|c| c.source = Source::Devnet { nbits: None }).contains("network = \"regtest\""));
-        let hard = |c: &mut TemplateProviderConfig| {
-            c.network = Network::Regtest;
-            c.source = Source::Devnet { nbits: Some(0) };
-        };
-        assert!(error(hard).contains("source.nbits"));
+        assert!(error(|c| c.source = SourceConfig::Devnet { nbits: None }).contains("network = \"regtest\""));
     }
 }

@@ -14,12 +14,12 @@ use noise_sv2::AuthorityPublicKey;
 use pool::{
     Pool, PoolConfig, PoolEvent,
     blocks::{BlockState, FoundBlock},
-    config::{Limits, Listen, Shares, Source},
+    config::{Limits, Listen, Shares},
 };
 use roles_logic_sv2::channel::client::{ClientChannel, Submission};
 use stratum_runtime::{identity::create_authority_key, shutdown::Shutdown};
 use tempfile::TempDir;
-use template_source::TemplateSource;
+use template_source::{TemplateSource, config::SourceConfig};
 use tokio::sync::broadcast;
 
 /// How long anything may take. Only a failing test ever waits this long.
@@ -64,7 +64,7 @@ impl TestPool {
             server_id: 0,
             shards: 2,
             listen: vec![listen(true), listen(false)],
-            source: vec![Source::Devnet { nbits: None }],
+            source: vec![SourceConfig::Devnet { nbits: None }],
             shares: Shares { ntime_tolerance: 7200, ..Shares::default() },
             limits: Limits::default(),
         };

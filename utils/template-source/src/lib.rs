@@ -17,6 +17,7 @@
 #![warn(missing_docs)]
 
 pub mod bitcoin_ipc;
+pub mod config;
 pub mod devnet;
 pub mod sv2;
 mod types;

@@ -35,8 +35,11 @@ impl OpenChannel {
         sink: &mut S,
     ) -> Result<(), ChannelError> {
         if let Some(active) = &snapshot.tip {
-            if self.tip != active.number {
-                let held = self.futures.contains(&active.activated.id());
+            let new_tip = self.tip != active.number;
+            // A source that comes back on the same tip names a job that was sent for the tip to come: only a
+            // SetNewPrevHash starts it.
+            if new_tip || self.futures.contains(&active.current.id()) {
+                let held = new_tip && self.futures.contains(&active.activated.id());
                 let job = if held { &active.activated } else { &active.current };
                 if !self.futures.contains(&job.id()) {
                     self.send_job(now, id, job, None, sink)?;
@@ -48,7 +51,11 @@ impl OpenChannel {
                 self.futures.clear();
             }
             if self.active != Some(active.current.id()) {
-                self.send_job(now, id, &active.current, Some(active.tip.min_ntime), sink)?;
+                // A job that the channel has been on before, as after a change of source and back, is still good, and what it
+                // works on now, too: devices start over at every job, so none is sent twice.
+                if !self.channel.active_jobs().contains(&active.current.id()) {
+                    self.send_job(now, id, &active.current, Some(active.tip.min_ntime), sink)?;
+                }
                 self.active = Some(active.current.id());
             }
         }

@@ -395,3 +395,39 @@ fn a_channel_opened_before_the_first_template_gets_its_job_later() {
     f.source(Event::Template(template(2, 102, true, false)));
     assert_eq!(f.sink.names(), ["NewMiningJob", "SetNewPrevHash", "NewMiningJob"]);
 }
+
+#[test]
+fn a_source_that_comes_back_on_the_same_tip_costs_no_connection() {
+    let mut f = fixture();
+    f.setup(0);
+    f.open_extended();
+    // The template reaches the session as a future one before its tip turns out to be the tip that it has.
+    f.source(Event::Template(template(2, 101, true, true)));
+    let future = f.last::<NewExtendedMiningJob<'_>>().job_id;
+    assert_eq!(f.sink.names(), ["NewExtendedMiningJob"]);
+    f.source(Event::Tip(tip(2, 1)));
+    assert_eq!(f.last::<SetNewPrevHash>().job_id, future);
+    assert_eq!(f.sink.names(), ["SetNewPrevHash"]);
+    assert_eq!(f.sink.gone, None);
+}
+
+#[test]
+fn a_change_of_source_and_back_on_one_tip_sends_no_job_twice() {
+    let mut f = fixture();
+    f.hub = hub(2);
+    for (source, id) in [(0, 1), (1, 1)] {
+        let first = [up(), Event::Template(template(id, 101, true, false)), Event::Tip(tip(id, 1))];
+        first.into_iter().for_each(|event| f.hub.handle_source(NOW, source, event));
+    }
+    f.notice();
+    f.setup(0);
+    f.open_extended();
+    let down = || Event::Down { reason: "gone".into(), retry_in: Duration::from_secs(1) };
+    f.source(down());
+    assert_eq!(f.sink.names(), ["NewExtendedMiningJob"]);
+    f.source(up());
+    assert_eq!(f.sink.names(), [""; 0]);
+    f.source(Event::Template(template(2, 101, false, true)));
+    assert_eq!(f.sink.names(), ["NewExtendedMiningJob"]);
+    assert_eq!(f.sink.gone, None);
+}

@@ -16,7 +16,7 @@ use noise_sv2::{AuthorityPublicKey, url::EndpointUrl};
 use stratum_runtime::{identity::create_authority_key, shutdown::Shutdown};
 use template_provider::{
     TemplateProvider,
-    config::{Limits, Listen, Source, TemplateProviderConfig},
+    config::{Limits, Listen, TemplateProviderConfig},
 };
 use template_source::{
     Capabilities, CoinbaseTemplate, Command, Constraints, Event, Solution, Subscription, Template, TemplateId,
@@ -64,7 +64,7 @@ impl Fixture {
             authority_key_file: Some(key),
             certificate_hours: 24,
             listen: vec![Listen { address: ([127, 0, 0, 1], 0).into(), noise }],
-            source: Source::Devnet { nbits: None },
+            source: SourceConfig::Devnet { nbits: None },
             limits: Limits::default(),
         };
         let shutdown = Shutdown::new();

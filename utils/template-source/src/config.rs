@@ -1,0 +1,155 @@
+//! Template sources as configuration files name them, the same for every role.
+
+use std::{path::PathBuf, sync::Arc};
+
+use bitcoin::{CompactTarget, Network};
+use noise_sv2::url::EndpointUrl;
+use serde::Deserialize;
+
+use crate::{
+    TemplateSource,
+    bitcoin_ipc::{BitcoinIpc, BitcoinIpcConfig},
+    devnet::{Devnet, DevnetConfig},
+    sv2::RemoteTemplateProvider,
+};
+
+/// One template source.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, tag = "kind", rename_all = "kebab-case")]
+pub enum SourceConfig {
+    /// Bitcoin Core's mining interface over its Unix socket.
+    BitcoinIpc {
+        /// The socket, for example `node.sock` in the chain's data folder.
+        socket: PathBuf,
+    },
+    /// A remote Template Provider.
+    Sv2 {
+        /// `stratum2+tcp://host:port/authority-key`.
+        url: String,
+        /// Without noise, for trusted networks; the URL has no key then.
+        #[serde(default)]
+        plain: bool,
+    },
+    /// The embedded devnet; its blocks have no value.
+    Devnet {
+        /// Compact target of every block; regtest's when absent.
+        nbits: Option<u32>,
+    },
+}
+
+/// Why a configuration makes no source; the text names the key and says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("source.{key}: {reason}")]
+pub struct InvalidSource {
+    key: &'static str,
+    reason: String,
+}
+
+impl SourceConfig {
+    /// Whether found blocks can be handed in whole, so that they do not depend on who made the template.
+    pub fn takes_raw_blocks(&self) -> bool {
+        !matches!(self, Self::Sv2 { .. })
+    }
+
+    /// Checks what types can not express.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
+    pub fn check(&self, network: Network) -> Result<(), InvalidSource> {
+        let invalid = |key, reason: String| Err(InvalidSource { key, reason });
+        match self {
+            Self::BitcoinIpc { .. } => Ok(()),
+            Self::Sv2 { url, plain } => match (endpoint(url)?.authority(), plain) {
+                (Some(_), false) | (None, true) => Ok(()),
+                (None, false) => invalid(
+                    "url",
+                    "it names no authority key; add the Template Provider's key, or set plain = true for a connection \
+                     without encryption in a trusted network"
+                        .to_owned(),
+                ),
+                (Some(_), true) => invalid(
+                    "plain",
+                    "the URL names an authority key, which only a connection with noise uses".to_owned(),
+                ),
+            },
+            Self::Devnet { .. } if network != Network::Regtest => {
+                invalid("kind", "the devnet follows regtest's rules; set network = \"regtest\"".to_owned())
+            }
+            Self::Devnet { nbits } => devnet(*nbits).check().or_else(|error| invalid("nbits", error.to_string())),
+        }
+    }
+
+    /// Makes the source for a chain. It is not contacted yet.
+    ///
+    /// # Errors
+    /// As [`SourceConfig::check`].
+    pub fn build(&self, network: Network) -> Result<Arc<dyn TemplateSource>, InvalidSource> {
+        self.check(network)?;
+        Ok(match self {
+            Self::BitcoinIpc { socket } => {
+                let node = BitcoinIpcConfig::at_socket(socket);
+                Arc::new(BitcoinIpc::new(BitcoinIpcConfig { expected_network: Some(network), ..node }))
+            }
+            Self::Sv2 { url, .. } => Arc::new(RemoteTemplateProvider::new(endpoint(url)?)),
+            Self::Devnet { nbits } => {
+                let devnet = Devnet::new(devnet(*nbits));
+                Arc::new(devnet.map_err(|error| InvalidSource { key: "nbits", reason: error.to_string() })?)
+            }
+        })
+    }
+}
+
+fn endpoint(url: &str) -> Result<EndpointUrl, InvalidSource> {
+    url.parse().map_err(|error| {
+        let reason = format!("{error}; expected stratum2+tcp://host:port/authority-key, got {url:?}");
+        InvalidSource { key: "url", reason }
+    })
+}
+
+fn devnet(nbits: Option<u32>) -> DevnetConfig {
+    let default = DevnetConfig::default();
+    DevnetConfig { nbits: nbits.map_or(default.nbits, CompactTarget::from_consensus), ..default }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
+
+    fn sv2(url: &str, plain: bool) -> SourceConfig {
+        SourceConfig::Sv2 { url: url.to_owned(), plain }
+    }
+
+    fn error(source: &SourceConfig, network: Network) -> String {
+        assert_eq!(source.build(network).err(), source.check(network).err());
+        source.check(network).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn sources_are_made_as_configured() {
+        let ipc = SourceConfig::BitcoinIpc { socket: "node.sock".into() };
+        assert_eq!(ipc.build(Network::Bitcoin).unwrap().name(), "bitcoin-ipc");
+        let devnet = SourceConfig::Devnet { nbits: None };
+        assert_eq!(devnet.build(Network::Regtest).unwrap().name(), "devnet");
+        for remote in [sv2(&format!("stratum2+tcp://tp:8442/{KEY}"), false), sv2("stratum2+tcp://tp:8442", true)] {
+            assert!(!remote.takes_raw_blocks());
+            assert!(!remote.build(Network::Bitcoin).unwrap().capabilities().raw_blocks);
+        }
+    }
+
+    #[test]
+    fn no_encryption_only_on_demand() {
+        let text = error(&sv2("stratum2+tcp://tp:8442", false), Network::Bitcoin);
+        assert!(text.starts_with("source.url:") && text.contains("plain = true"), "{text}");
+        let text = error(&sv2(&format!("stratum2+tcp://tp:8442/{KEY}"), true), Network::Bitcoin);
+        assert!(text.starts_with("source.plain:"), "{text}");
+    }
+
+    #[test]
+    fn each_mistake_says_what_to_do() {
+        assert!(error(&sv2("tp:8442", false), Network::Bitcoin).contains("stratum2+tcp://host:port"));
+        assert!(error(&SourceConfig::Devnet { nbits: None }, Network::Bitcoin).contains("network = \"regtest\""));
+        assert!(error(&SourceConfig::Devnet { nbits: Some(0) }, Network::Regtest).starts_with("source.nbits:"));
+    }
+}
