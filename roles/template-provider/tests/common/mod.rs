@@ -21,6 +21,7 @@ use template_provider::{
 use template_source::{
     Capabilities, CoinbaseTemplate, Command, Constraints, Event, Solution, Subscription, Template, TemplateId,
     TemplateSource, Tip, Transactions,
+    config::SourceConfig,
     devnet::{self, Devnet, DevnetConfig},
     sv2::RemoteTemplateProvider,
 };
