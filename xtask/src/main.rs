@@ -3,6 +3,7 @@
 //! Each command does its own set-up, so that `cargo xtask demo` and `cargo xtask test` work on a fresh machine that has
 //! Rust and nothing else.
 
+mod bench;
 mod command;
 mod core_node;
 mod engines;
@@ -26,6 +27,7 @@ usage: cargo xtask <command>
   demo [-- ARGS]    run `stratum demo ARGS`
   test              everything that has to pass: formatting, tidiness, lints, documentation, all tests
   sanitize          unsafe code under loom, AddressSanitizer, valgrind and, where installed, Miri
+  bench wire        speed of the wire stack beside the reference implementation's; kept in docs/bench-wire.md
   tidy              the checks of `test` that only read the tree
 
 environment
@@ -53,7 +55,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         Some((name, rest)) => (name.as_str(), rest),
         None => ("help", args),
     };
-    if !matches!(name, "demo" | "help" | "-h" | "--help") && !rest.is_empty() {
+    if !matches!(name, "demo" | "bench" | "help" | "-h" | "--help") && !rest.is_empty() {
         return Err(Failure::Usage(format!("`{name}` takes no arguments, got `{}`", rest.join(" "))));
     }
     match name {
@@ -61,6 +63,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "demo" => demo(&root, rest),
         "test" => test::run(&root).map(|()| ExitCode::SUCCESS),
         "sanitize" => sanitize::run(&root).map(|()| ExitCode::SUCCESS),
+        "bench" => bench::run(&root, rest).map(|()| ExitCode::SUCCESS),
         "tidy" => tidy::run(&root).map(|()| ExitCode::SUCCESS),
         "help" | "-h" | "--help" => {
             print!("{USAGE}");

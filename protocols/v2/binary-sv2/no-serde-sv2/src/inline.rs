@@ -115,15 +115,54 @@ impl<'a> Decodable<'a> for B0_32 {
     fn decode(r: &mut Reader<'a>) -> Result<Self, Error> {
         let offset = r.offset();
         let len = u8::decode(r)?;
-        let mut inline = Self { bytes: [0; B0_32_MAX], len };
-        let Some(to) = inline.bytes.get_mut(..usize::from(len)) else {
+        if usize::from(len) > B0_32_MAX {
             let (max, got) = (B0_32_MAX, usize::from(len));
             return Err(Error::LengthOutOfRange { data_type: "B0_32", offset, max, got });
-        };
-        to.copy_from_slice(r.take(usize::from(len))?);
-        Ok(inline)
+        }
+        Ok(Self { bytes: padded(r.take(usize::from(len))?), len })
     }
     serde_as_itself!(decode);
+}
+
+/// At most 32 bytes and zeros behind them.
+///
+/// Put together from numbers that stay in registers, where copying by a length that is known at run time only is a call,
+/// and what it has written is then read back in other portions: every share pays for this.
+#[inline]
+fn padded(content: &[u8]) -> [u8; B0_32_MAX] {
+    let (low, high) = match (content.first_chunk(), content.last_chunk()) {
+        (Some(first), Some(last)) => (u128::from_le_bytes(*first), after(*last, B0_32_MAX - content.len())),
+        _ => (at_most_15(content), 0),
+    };
+    let mut bytes = [0; B0_32_MAX];
+    let (to_low, to_high) = bytes.split_at_mut(16);
+    to_low.copy_from_slice(&low.to_le_bytes());
+    to_high.copy_from_slice(&high.to_le_bytes());
+    bytes
+}
+
+/// The last 16 bytes without the first `seen`, which overlap what was read before.
+#[inline]
+const fn after(last: [u8; 16], seen: usize) -> u128 {
+    match u128::from_le_bytes(last).checked_shr(8 * seen as u32) {
+        Some(number) => number,
+        None => 0,
+    }
+}
+
+/// As a number, least significant byte first: two halves that overlap.
+#[inline]
+fn at_most_15(content: &[u8]) -> u128 {
+    let len = content.len();
+    if let (Some(first), Some(last)) = (content.first_chunk(), content.last_chunk()) {
+        let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+        return u128::from(first) | u128::from(last) << (8 * (len - 8));
+    }
+    if let (Some(first), Some(last)) = (content.first_chunk(), content.last_chunk()) {
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        return u128::from(u64::from(first) | u64::from(last) << (8 * (len - 4)));
+    }
+    content.iter().rev().fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
 impl Element for B0_32 {

@@ -125,11 +125,9 @@ macro_rules! protocol {
                 payload: &$lt [u8],
             ) -> Result<Self, $crate::DecodeError> {
                 let mut r = $crate::Reader::new(payload);
-                let message = Self::decode_from(message_type, &mut r);
-                if !r.rest().is_empty() && message.is_ok() {
-                    $crate::message_end(&r, Self::name_of(message_type))?;
-                }
-                message
+                Self::decode_from(message_type, &mut r, |r, message| {
+                    if r.rest().is_empty() { Ok(()) } else { $crate::message_end(r, message) }
+                })
             }
 
             /// Decodes a payload and returns the bytes behind the message, where TLV fields stand.
@@ -138,36 +136,32 @@ macro_rules! protocol {
                 payload: &$lt [u8],
             ) -> Result<(Self, &$lt [u8]), $crate::DecodeError> {
                 let mut r = $crate::Reader::new(payload);
-                let message = Self::decode_from(message_type, &mut r)?;
+                let message = Self::decode_from(message_type, &mut r, |_, _| Ok(()))?;
                 Ok((message, r.rest()))
             }
 
-            #[inline]
+            /// Built where it is returned, after `end` has looked at what is left: moving a message once more would
+            /// double what decoding a share costs.
+            #[inline(always)]
             fn decode_from(
                 message_type: u8,
                 r: &mut $crate::Reader<$lt>,
+                end: impl Fn(&$crate::Reader<$lt>, &'static str) -> Result<(), $crate::DecodeError>,
             ) -> Result<Self, $crate::DecodeError> {
                 match message_type {
                     $(
                         <$ty as $crate::Message>::MESSAGE_TYPE => {
+                            let name = <$ty as $crate::Message>::NAME;
                             match <$ty as $crate::Decodable<$lt>>::decode(r) {
-                                Ok(message) => Ok(Self::$variant(message)),
-                                Err(error) => Err($crate::DecodeError::Malformed {
-                                    message: <$ty as $crate::Message>::NAME,
-                                    error,
-                                }),
+                                Ok(message) => {
+                                    end(r, name)?;
+                                    Ok(Self::$variant(message))
+                                }
+                                Err(error) => Err($crate::DecodeError::Malformed { message: name, error }),
                             }
                         }
                     )+
                     other => Err($crate::DecodeError::UnknownMessageType(other)),
-                }
-            }
-
-            /// Name of a message by its number; empty for an unknown one.
-            fn name_of(message_type: u8) -> &'static str {
-                match message_type {
-                    $(<$ty as $crate::Message>::MESSAGE_TYPE => <$ty as $crate::Message>::NAME,)+
-                    _ => "",
                 }
             }
 
