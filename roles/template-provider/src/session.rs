@@ -6,16 +6,19 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use binary_sv2::{DecodeError, Seq0_64K, Str0_255};
+use binary_sv2::{DecodeError, Str0_255};
 use bitcoin::Network;
 use common_messages_sv2::{CommonMessages, SetupConnection, SetupConnectionError, SetupConnectionSuccess};
 use const_sv2::{
-    error_code::setup_connection::{PROTOCOL_VERSION_MISMATCH, UNSUPPORTED_FEATURE_FLAGS, UNSUPPORTED_PROTOCOL},
-    extension, flags,
+    extension,
     protocol::{self, TEMPLATE_DISTRIBUTION, VERSION},
 };
-use extensions_sv2::{ExtensionNegotiation, RequestExtensions, RequestExtensionsError, RequestExtensionsSuccess};
+use extensions_sv2::{ExtensionNegotiation, RequestExtensions};
 use framing_sv2::Sv2Frame;
+use roles_logic_sv2::{
+    extensions_message,
+    setup::{Request, Support, answer_extensions},
+};
 use template_distribution_sv2::{
     CoinbaseOutputConstraints, RequestTransactionDataError, SubmitSolution, TemplateDistribution,
 };
@@ -215,25 +218,23 @@ impl Session {
     }
 
     fn setup(&mut self, now: Duration, setup: &SetupConnection<'_>, sink: &mut impl Sink) -> Result<(), Close> {
-        let unsupported = setup.flags & !flags::template_distribution::ALL;
-        let refusal = if setup.protocol != TEMPLATE_DISTRIBUTION {
-            let name = protocol::name(setup.protocol).unwrap_or("unknown");
-            let detail = format!("expected protocol {TEMPLATE_DISTRIBUTION}, got {} ({name})", setup.protocol);
-            Some((UNSUPPORTED_PROTOCOL, 0, detail))
-        } else if !(setup.min_version..=setup.max_version).contains(&VERSION) {
-            let detail = format!("expected version {VERSION}, got {} to {}", setup.min_version, setup.max_version);
-            Some((PROTOCOL_VERSION_MISMATCH, 0, detail))
-        } else if unsupported != 0 {
-            Some((UNSUPPORTED_FEATURE_FLAGS, unsupported, format!("expected no flags, got {unsupported:#x}")))
-        } else {
-            None
+        let request = Request::from(setup);
+        let accepted = match Support::TEMPLATE_DISTRIBUTION.answer(&request) {
+            Ok(accepted) => accepted,
+            Err(refused) => {
+                let error_code = refused.error_code;
+                sink.send(&SetupConnectionError::from(refused))?;
+                let Request { protocol, min_version, max_version, flags } = request;
+                let name = protocol::name(protocol).unwrap_or("unknown");
+                let detail = format!(
+                    "expected protocol {TEMPLATE_DISTRIBUTION}, version {VERSION} and no flags, got protocol {protocol} \
+                     ({name}), versions {min_version} to {max_version}, flags {flags:#x}"
+                );
+                return Err(Close::Refused { error_code, detail });
+            }
         };
-        if let Some((error_code, flags, detail)) = refusal {
-            sink.send(&SetupConnectionError { flags, error_code: Str0_255::from_truncated(error_code) })?;
-            return Err(Close::Refused { error_code, detail });
-        }
         tracing::info!(vendor = %setup.vendor, version = %setup.firmware, "client connected");
-        sink.send(&SetupConnectionSuccess { used_version: VERSION, flags: 0 })?;
+        sink.send(&SetupConnectionSuccess::from(accepted))?;
         self.state = State::AwaitConstraints { deadline: now + self.settings.constraints };
         Ok(())
     }
@@ -428,15 +429,11 @@ fn checked(message: CoinbaseOutputConstraints) -> Result<Constraints, Close> {
 
 /// No extension is supported: a request for none is granted, others are refused in full (ext-0x0001 §4).
 fn no_extensions(request: &RequestExtensions<'_>, sink: &mut impl Sink) -> Result<(), SendError> {
-    let request_id = request.request_id;
-    if request.requested_extensions.is_empty() {
-        return sink.send(&RequestExtensionsSuccess { request_id, supported_extensions: Seq0_64K::empty() });
+    let answer = answer_extensions(request.requested_extensions.iter(), &[], &[]);
+    match extensions_message(request.request_id, answer.as_deref()) {
+        Ok(success) => sink.send(&success),
+        Err(refused) => sink.send(&refused),
     }
-    sink.send(&RequestExtensionsError {
-        request_id,
-        unsupported_extensions: request.requested_extensions.reborrow(),
-        required_extensions: Seq0_64K::empty(),
-    })
 }
 
 fn send_answer(id: TemplateId, answer: &Answer, sink: &mut impl Sink) -> Result<(), SendError> {
