@@ -143,7 +143,7 @@
 #define SV2_MAX_PAYLOAD 16777215
 
 /// Result of a function. `SV2_OK` is 0; the first three are no errors.
-typedef enum Sv2Status {
+typedef enum {
     /// Done.
     SV2_OK = 0,
     /// No whole frame is there yet: read more from the socket and ask again.
@@ -194,7 +194,7 @@ typedef enum Sv2Status {
 
 #if defined(SV2_FULL)
 /// What a message changed for whoever is hashing.
-typedef enum Sv2Change {
+typedef enum {
     /// Go on with the work at hand.
     SV2_CHANGE_NONE = 0,
     /// Take new work soon; shares for the work at hand still count.
@@ -202,7 +202,101 @@ typedef enum Sv2Change {
     /// Take new work now: shares for the work at hand are stale.
     SV2_CHANGE_NEW_TIP = 2,
 } Sv2Change;
+#endif
 
+/// Every message there is: its extension type times 256, plus its message type.
+typedef enum {
+    /// Client's first message on a connection (sv2-spec §3.6.1).
+    SV2_SETUP_CONNECTION = 0,
+    /// Server accepts the connection (sv2-spec §3.6.2).
+    SV2_SETUP_CONNECTION_SUCCESS = 1,
+    /// Server refuses the connection and closes it (sv2-spec §3.6.3).
+    SV2_SETUP_CONNECTION_ERROR = 2,
+    /// A proxy tells that a channel's other end changed; extension state is void (sv2-spec §3.6.4).
+    SV2_CHANNEL_ENDPOINT_CHANGED = 3,
+    /// Server sends the client elsewhere (sv2-spec §3.6.5). The authority key stays the same.
+    SV2_RECONNECT = 4,
+    /// Client's first message: room its coinbase outputs need (sv2-spec §7.1).
+    SV2_COINBASE_OUTPUT_CONSTRAINTS = 112,
+    /// Server offers a template (sv2-spec §7.2).
+    SV2_NEW_TEMPLATE = 113,
+    /// A new best block: the future template to work on now (sv2-spec §7.3).
+    SV2_TEMPLATE_SET_NEW_PREV_HASH = 114,
+    /// Client asks for a template's transactions (sv2-spec §7.4).
+    SV2_REQUEST_TRANSACTION_DATA = 115,
+    /// Server sends a template's transactions (sv2-spec §7.5).
+    SV2_REQUEST_TRANSACTION_DATA_SUCCESS = 116,
+    /// Server has no transactions for a template (sv2-spec §7.6).
+    SV2_REQUEST_TRANSACTION_DATA_ERROR = 117,
+    /// Client found a block (sv2-spec §7.7).
+    SV2_SUBMIT_SOLUTION = 118,
+    /// Client asks for a standard channel (sv2-spec §5.3.2).
+    SV2_OPEN_STANDARD_MINING_CHANNEL = 16,
+    /// Server grants a standard channel (sv2-spec §5.3.3).
+    SV2_OPEN_STANDARD_MINING_CHANNEL_SUCCESS = 17,
+    /// Client asks for an extended channel (sv2-spec §5.3.4).
+    SV2_OPEN_EXTENDED_MINING_CHANNEL = 19,
+    /// Server grants an extended channel (sv2-spec §5.3.5).
+    SV2_OPEN_EXTENDED_MINING_CHANNEL_SUCCESS = 20,
+    /// Server refuses a channel of either kind (sv2-spec §5.3.6).
+    SV2_OPEN_MINING_CHANNEL_ERROR = 18,
+    /// Client tells of a changed hashrate or wishes another target (sv2-spec §5.3.7).
+    SV2_UPDATE_CHANNEL = 22,
+    /// Server refuses an update (sv2-spec §5.3.8).
+    SV2_UPDATE_CHANNEL_ERROR = 23,
+    /// Either side ends a channel, or a group with all its channels (sv2-spec §5.3.9).
+    SV2_CLOSE_CHANNEL = 24,
+    /// Server changes the prefix for jobs sent after this (sv2-spec §5.3.10). Not for groups.
+    SV2_SET_EXTRANONCE_PREFIX = 25,
+    /// Server sets the target of a channel or of a group's channels (sv2-spec §5.3.21).
+    SV2_SET_TARGET = 33,
+    /// Server puts channels into a group (sv2-spec §5.3.22).
+    SV2_SET_GROUP_CHANNEL = 37,
+    /// A share of a standard channel (sv2-spec §5.3.11).
+    SV2_SUBMIT_SHARES_STANDARD = 26,
+    /// A share of an extended channel (sv2-spec §5.3.12).
+    SV2_SUBMIT_SHARES_EXTENDED = 27,
+    /// Server accepts shares, several at once (sv2-spec §5.3.13).
+    SV2_SUBMIT_SHARES_SUCCESS = 28,
+    /// Server rejects one share (sv2-spec §5.3.14).
+    SV2_SUBMIT_SHARES_ERROR = 29,
+    /// A job for one standard channel (sv2-spec §5.3.15).
+    SV2_NEW_MINING_JOB = 21,
+    /// A job for an extended channel or for a group (sv2-spec §5.3.16).
+    SV2_NEW_EXTENDED_MINING_JOB = 31,
+    /// A new block came: the future job to start now (sv2-spec §5.3.17).
+    SV2_MINING_SET_NEW_PREV_HASH = 32,
+    /// Client announces a job of its own (sv2-spec §5.3.18). Needs `REQUIRES_WORK_SELECTION`.
+    SV2_SET_CUSTOM_MINING_JOB = 34,
+    /// Server accepts a custom job and commits to rewarding it (sv2-spec §5.3.19).
+    SV2_SET_CUSTOM_MINING_JOB_SUCCESS = 35,
+    /// Server refuses a custom job (sv2-spec §5.3.20).
+    SV2_SET_CUSTOM_MINING_JOB_ERROR = 36,
+    /// Client asks for a token (sv2-spec §6.4.2).
+    SV2_ALLOCATE_MINING_JOB_TOKEN = 80,
+    /// Server hands out a token (sv2-spec §6.4.3).
+    SV2_ALLOCATE_MINING_JOB_TOKEN_SUCCESS = 81,
+    /// Client declares a job with its transactions, full-template mode (sv2-spec §6.4.4).
+    SV2_DECLARE_MINING_JOB = 87,
+    /// Server accepts a declared job (sv2-spec §6.4.5).
+    SV2_DECLARE_MINING_JOB_SUCCESS = 88,
+    /// Server refuses a declared job (sv2-spec §6.4.6).
+    SV2_DECLARE_MINING_JOB_ERROR = 89,
+    /// Server asks for transactions it does not know (sv2-spec §6.4.7).
+    SV2_PROVIDE_MISSING_TRANSACTIONS = 85,
+    /// Client sends the transactions the server asked for (sv2-spec §6.4.8).
+    SV2_PROVIDE_MISSING_TRANSACTIONS_SUCCESS = 86,
+    /// Client found a block, full-template mode (sv2-spec §6.4.9).
+    SV2_PUSH_SOLUTION = 96,
+    /// Client asks for extensions, right after `SetupConnection.Success` (ext-0x0001 §2).
+    SV2_REQUEST_EXTENSIONS = 256,
+    /// Server grants extensions (ext-0x0001 §2).
+    SV2_REQUEST_EXTENSIONS_SUCCESS = 257,
+    /// Server supports none, or needs others (ext-0x0001 §2).
+    SV2_REQUEST_EXTENSIONS_ERROR = 258,
+} Sv2Kind;
+
+#if defined(SV2_FULL)
 /// One open channel, standard or extended.
 typedef struct Sv2Channel Sv2Channel;
 #endif
@@ -227,7 +321,7 @@ typedef struct Sv2Work Sv2Work;
 /// Bytes that lie somewhere else: in the payload that was decoded, or wherever you have them when you encode.
 ///
 /// Text is not terminated by a zero. `data` may be NULL when `len` is 0.
-typedef struct Sv2Bytes {
+typedef struct {
     /// The first byte.
     const uint8_t *data;
     /// How many there are.
@@ -235,7 +329,7 @@ typedef struct Sv2Bytes {
 } Sv2Bytes;
 
 /// Client's first message on a connection (sv2-spec §3.6.1).
-typedef struct Sv2SetupConnection {
+typedef struct {
     /// One of the `SV2_PROTOCOL_` numbers.
     uint8_t protocol;
     /// Lowest version the client speaks; 2.
@@ -245,21 +339,21 @@ typedef struct Sv2SetupConnection {
     /// Features the client needs; see the `SV2_FLAG_` bits.
     uint32_t flags;
     /// Host name or address the client dialled, ASCII. STR0_255.
-    struct Sv2Bytes endpoint_host;
+    Sv2Bytes endpoint_host;
     /// Port the client dialled.
     uint16_t endpoint_port;
     /// Maker of the device or program; never empty by the specification. STR0_255.
-    struct Sv2Bytes vendor;
+    Sv2Bytes vendor;
     /// Hardware or package in use. STR0_255.
-    struct Sv2Bytes hardware_version;
+    Sv2Bytes hardware_version;
     /// Firmware in use. STR0_255.
-    struct Sv2Bytes firmware;
+    Sv2Bytes firmware;
     /// The vendor's name for this one device; empty unless telemetry is on. STR0_255.
-    struct Sv2Bytes device_id;
+    Sv2Bytes device_id;
 } Sv2SetupConnection;
 
 /// Server accepts the connection (sv2-spec §3.6.2).
-typedef struct Sv2SetupConnectionSuccess {
+typedef struct {
     /// Version for the connection's life.
     uint16_t used_version;
     /// What the server needs; see the `SV2_FLAG_` bits.
@@ -267,29 +361,29 @@ typedef struct Sv2SetupConnectionSuccess {
 } Sv2SetupConnectionSuccess;
 
 /// Server refuses the connection and closes it (sv2-spec §3.6.3).
-typedef struct Sv2SetupConnectionError {
+typedef struct {
     /// Every flag the server does not support; 0 when flags are not the reason.
     uint32_t flags;
     /// One of the `SV2_CODE_` strings, or another. STR0_255.
-    struct Sv2Bytes error_code;
+    Sv2Bytes error_code;
 } Sv2SetupConnectionError;
 
 /// A proxy tells that a channel's other end changed; extension state is void (sv2-spec §3.6.4).
-typedef struct Sv2ChannelEndpointChanged {
+typedef struct {
     /// The channel.
     uint32_t channel_id;
 } Sv2ChannelEndpointChanged;
 
 /// Server sends the client elsewhere (sv2-spec §3.6.5). The authority key stays the same.
-typedef struct Sv2Reconnect {
+typedef struct {
     /// Empty for the present host. STR0_255.
-    struct Sv2Bytes new_host;
+    Sv2Bytes new_host;
     /// 0 for the present port.
     uint16_t new_port;
 } Sv2Reconnect;
 
 /// Client's first message: room its coinbase outputs need (sv2-spec §7.1).
-typedef struct Sv2CoinbaseOutputConstraints {
+typedef struct {
     /// Most bytes the client will add as coinbase outputs, serialised.
     uint32_t coinbase_output_max_additional_size;
     /// Most signature operations the client will add.
@@ -300,7 +394,7 @@ typedef struct Sv2CoinbaseOutputConstraints {
 ///
 /// Read one with the `sv2_seq_next_` functions on a copy, build one with the `sv2_seq_add_` functions. All zero is the
 /// empty list.
-typedef struct Sv2Seq {
+typedef struct {
     /// The elements one after the other, as on the wire.
     const uint8_t *data;
     /// Bytes they take.
@@ -310,7 +404,7 @@ typedef struct Sv2Seq {
 } Sv2Seq;
 
 /// Server offers a template (sv2-spec §7.2).
-typedef struct Sv2NewTemplate {
+typedef struct {
     /// Strictly increasing.
     uint64_t template_id;
     /// Whether a `SetNewPrevHash` has to come before work starts. 0 or 1.
@@ -320,7 +414,7 @@ typedef struct Sv2NewTemplate {
     /// Coinbase transaction's nVersion.
     uint32_t coinbase_tx_version;
     /// Start of the coinbase's scriptSig, up to 8 bytes. B0_255.
-    struct Sv2Bytes coinbase_prefix;
+    Sv2Bytes coinbase_prefix;
     /// Coinbase input's nSequence.
     uint32_t coinbase_tx_input_sequence;
     /// Satoshis the client may spend in its outputs: subsidy and fees.
@@ -328,59 +422,59 @@ typedef struct Sv2NewTemplate {
     /// Number of outputs in `coinbase_tx_outputs`.
     uint32_t coinbase_tx_outputs_count;
     /// The coinbase's last outputs, serialised one after the other **without** a count. B0_64K.
-    struct Sv2Bytes coinbase_tx_outputs;
+    Sv2Bytes coinbase_tx_outputs;
     /// Coinbase transaction's nLockTime.
     uint32_t coinbase_tx_locktime;
     /// Hashes beside the coinbase's path to the root, deepest first. SEQ0_255[U256].
-    struct Sv2Seq merkle_path;
+    Sv2Seq merkle_path;
 } Sv2NewTemplate;
 
 /// A number of 256 bits, least significant byte first. A hash has the order in which SHA-256 puts it out.
-typedef struct Sv2U256 {
+typedef struct {
     /// Least significant first.
     uint8_t bytes[32];
 } Sv2U256;
 
 /// A new best block: the future template to work on now (sv2-spec §7.3).
-typedef struct Sv2TemplateSetNewPrevHash {
+typedef struct {
     /// A template sent before.
     uint64_t template_id;
     /// Header field.
-    struct Sv2U256 prev_hash;
+    Sv2U256 prev_hash;
     /// ntime to start with; not the smallest valid one.
     uint32_t header_timestamp;
     /// Header field (`nBits` in the specification).
     uint32_t n_bits;
     /// Largest hash of a valid block; may be harder than `n_bits` says.
-    struct Sv2U256 target;
+    Sv2U256 target;
 } Sv2TemplateSetNewPrevHash;
 
 /// Client asks for a template's transactions (sv2-spec §7.4).
-typedef struct Sv2RequestTransactionData {
+typedef struct {
     /// The template.
     uint64_t template_id;
 } Sv2RequestTransactionData;
 
 /// Server sends a template's transactions (sv2-spec §7.5).
-typedef struct Sv2RequestTransactionDataSuccess {
+typedef struct {
     /// The template.
     uint64_t template_id;
     /// Opaque data a pool may need to check the work. B0_64K.
-    struct Sv2Bytes excess_data;
+    Sv2Bytes excess_data;
     /// Every transaction but the coinbase, in block order, witnesses included. SEQ0_64K[B0_16M].
-    struct Sv2Seq transaction_list;
+    Sv2Seq transaction_list;
 } Sv2RequestTransactionDataSuccess;
 
 /// Server has no transactions for a template (sv2-spec §7.6).
-typedef struct Sv2RequestTransactionDataError {
+typedef struct {
     /// The template.
     uint64_t template_id;
     /// One of the `SV2_CODE_` strings, or another. STR0_255.
-    struct Sv2Bytes error_code;
+    Sv2Bytes error_code;
 } Sv2RequestTransactionDataError;
 
 /// Client found a block (sv2-spec §7.7).
-typedef struct Sv2SubmitSolution {
+typedef struct {
     /// The template.
     uint64_t template_id;
     /// Header field, rolled bits included.
@@ -390,23 +484,23 @@ typedef struct Sv2SubmitSolution {
     /// Header field.
     uint32_t header_nonce;
     /// The whole coinbase transaction, BIP 141 fields included. B0_64K.
-    struct Sv2Bytes coinbase_tx;
+    Sv2Bytes coinbase_tx;
 } Sv2SubmitSolution;
 
 /// Client asks for a standard channel (sv2-spec §5.3.2).
-typedef struct Sv2OpenStandardMiningChannel {
+typedef struct {
     /// Unique on the connection; the answer repeats it.
     uint32_t request_id;
     /// Who mines, for example `account.worker`; any bytes, UTF-8 recommended. STR0_255.
-    struct Sv2Bytes user_identity;
+    Sv2Bytes user_identity;
     /// Expected hashes per second behind the channel; 0 when nothing is connected yet.
     float nominal_hash_rate;
     /// Easiest target the device can use; the server must keep to it or refuse.
-    struct Sv2U256 max_target;
+    Sv2U256 max_target;
 } Sv2OpenStandardMiningChannel;
 
 /// Up to 32 bytes, held in place.
-typedef struct Sv2B032 {
+typedef struct {
     /// How many of `bytes` count, at most 32.
     uint8_t len;
     /// The content; the rest is zero.
@@ -414,109 +508,109 @@ typedef struct Sv2B032 {
 } Sv2B032;
 
 /// Server grants a standard channel (sv2-spec §5.3.3).
-typedef struct Sv2OpenStandardMiningChannelSuccess {
+typedef struct {
     /// From the request.
     uint32_t request_id;
     /// New on this connection, also among group channels.
     uint32_t channel_id;
     /// First target: hashes at or below it are shares.
-    struct Sv2U256 target;
+    Sv2U256 target;
     /// The channel's whole extranonce, for jobs that come over the group channel.
-    struct Sv2B032 extranonce_prefix;
+    Sv2B032 extranonce_prefix;
     /// Group the channel belongs to.
     uint32_t group_channel_id;
 } Sv2OpenStandardMiningChannelSuccess;
 
 /// Client asks for an extended channel (sv2-spec §5.3.4).
-typedef struct Sv2OpenExtendedMiningChannel {
+typedef struct {
     /// Unique on the connection; the answer repeats it.
     uint32_t request_id;
     /// Who mines, for example `account.worker`; any bytes, UTF-8 recommended. STR0_255.
-    struct Sv2Bytes user_identity;
+    Sv2Bytes user_identity;
     /// Expected hashes per second behind the channel; 0 when nothing is connected yet.
     float nominal_hash_rate;
     /// Easiest target the device can use; the server must keep to it or refuse.
-    struct Sv2U256 max_target;
+    Sv2U256 max_target;
     /// Fewest extranonce bytes the client needs to roll or to hand on.
     uint16_t min_extranonce_size;
 } Sv2OpenExtendedMiningChannel;
 
 /// Server grants an extended channel (sv2-spec §5.3.5).
-typedef struct Sv2OpenExtendedMiningChannelSuccess {
+typedef struct {
     /// From the request.
     uint32_t request_id;
     /// New on this connection, also among group channels.
     uint32_t channel_id;
     /// First target: hashes at or below it are shares.
-    struct Sv2U256 target;
+    Sv2U256 target;
     /// Extranonce bytes that are the client's; each share carries exactly so many.
     uint16_t extranonce_size;
     /// Fixed bytes in front of the client's.
-    struct Sv2B032 extranonce_prefix;
+    Sv2B032 extranonce_prefix;
     /// Group the channel belongs to.
     uint32_t group_channel_id;
 } Sv2OpenExtendedMiningChannelSuccess;
 
 /// Server refuses a channel of either kind (sv2-spec §5.3.6).
-typedef struct Sv2OpenMiningChannelError {
+typedef struct {
     /// From the request.
     uint32_t request_id;
     /// One of the `SV2_CODE_` strings, or another. STR0_255.
-    struct Sv2Bytes error_code;
+    Sv2Bytes error_code;
 } Sv2OpenMiningChannelError;
 
 /// Client tells of a changed hashrate or wishes another target (sv2-spec §5.3.7).
-typedef struct Sv2UpdateChannel {
+typedef struct {
     /// The channel.
     uint32_t channel_id;
     /// Expected hashes per second behind the channel.
     float nominal_hash_rate;
     /// Easiest target the device can use from now on.
-    struct Sv2U256 maximum_target;
+    Sv2U256 maximum_target;
 } Sv2UpdateChannel;
 
 /// Server refuses an update (sv2-spec §5.3.8).
-typedef struct Sv2UpdateChannelError {
+typedef struct {
     /// The channel.
     uint32_t channel_id;
     /// One of the `SV2_CODE_` strings, or another. STR0_255.
-    struct Sv2Bytes error_code;
+    Sv2Bytes error_code;
 } Sv2UpdateChannelError;
 
 /// Either side ends a channel, or a group with all its channels (sv2-spec §5.3.9).
-typedef struct Sv2CloseChannel {
+typedef struct {
     /// The channel or group.
     uint32_t channel_id;
     /// One of the `SV2_CODE_` strings, or another; no control characters. STR0_255.
-    struct Sv2Bytes reason_code;
+    Sv2Bytes reason_code;
 } Sv2CloseChannel;
 
 /// Server changes the prefix for jobs sent after this (sv2-spec §5.3.10). Not for groups.
-typedef struct Sv2SetExtranoncePrefix {
+typedef struct {
     /// A standard or extended channel.
     uint32_t channel_id;
     /// Fixed bytes in front of the client's.
-    struct Sv2B032 extranonce_prefix;
+    Sv2B032 extranonce_prefix;
 } Sv2SetExtranoncePrefix;
 
 /// Server sets the target of a channel or of a group's channels (sv2-spec §5.3.21).
-typedef struct Sv2SetTarget {
+typedef struct {
     /// The channel or group.
     uint32_t channel_id;
     /// Hashes at or below it are shares, of future jobs and of jobs sent from now on.
-    struct Sv2U256 maximum_target;
+    Sv2U256 maximum_target;
 } Sv2SetTarget;
 
 /// Server puts channels into a group (sv2-spec §5.3.22).
-typedef struct Sv2SetGroupChannel {
+typedef struct {
     /// The group; shares its number space with channels.
     uint32_t group_channel_id;
     /// Open channels that move to the group. SEQ0_64K[U32].
-    struct Sv2Seq channel_ids;
+    Sv2Seq channel_ids;
 } Sv2SetGroupChannel;
 
 /// A share of a standard channel (sv2-spec §5.3.11).
-typedef struct Sv2SubmitSharesStandard {
+typedef struct {
     /// The channel.
     uint32_t channel_id;
     /// Counts up within the channel; answers refer to it.
@@ -532,7 +626,7 @@ typedef struct Sv2SubmitSharesStandard {
 } Sv2SubmitSharesStandard;
 
 /// A share of an extended channel (sv2-spec §5.3.12).
-typedef struct Sv2SubmitSharesExtended {
+typedef struct {
     /// The channel.
     uint32_t channel_id;
     /// Counts up within the channel; answers refer to it.
@@ -546,11 +640,11 @@ typedef struct Sv2SubmitSharesExtended {
     /// Header field, rolled bits included.
     uint32_t version;
     /// The client's part, behind `extranonce_prefix`; exactly `extranonce_size` bytes.
-    struct Sv2B032 extranonce;
+    Sv2B032 extranonce;
 } Sv2SubmitSharesExtended;
 
 /// Server accepts shares, several at once (sv2-spec §5.3.13).
-typedef struct Sv2SubmitSharesSuccess {
+typedef struct {
     /// The channel.
     uint32_t channel_id;
     /// Latest share with a correct result.
@@ -562,17 +656,17 @@ typedef struct Sv2SubmitSharesSuccess {
 } Sv2SubmitSharesSuccess;
 
 /// Server rejects one share (sv2-spec §5.3.14).
-typedef struct Sv2SubmitSharesError {
+typedef struct {
     /// The channel.
     uint32_t channel_id;
     /// The share.
     uint32_t sequence_number;
     /// One of the `SV2_CODE_` strings, or another. STR0_255.
-    struct Sv2Bytes error_code;
+    Sv2Bytes error_code;
 } Sv2SubmitSharesError;
 
 /// A number that may be missing.
-typedef struct Sv2OptionU32 {
+typedef struct {
     /// 0 when there is no value, else 1.
     uint8_t is_some;
     /// The value; 0 when there is none.
@@ -580,47 +674,47 @@ typedef struct Sv2OptionU32 {
 } Sv2OptionU32;
 
 /// A job for one standard channel (sv2-spec §5.3.15).
-typedef struct Sv2NewMiningJob {
+typedef struct {
     /// A standard channel.
     uint32_t channel_id;
     /// Not in use by another valid job of the channel.
     uint32_t job_id;
     /// Smallest ntime to hash with; none is a future job, started by `SetNewPrevHash`.
-    struct Sv2OptionU32 min_ntime;
+    Sv2OptionU32 min_ntime;
     /// Header field; the BIP 323 bits may be rolled.
     uint32_t version;
     /// Header field.
-    struct Sv2U256 merkle_root;
+    Sv2U256 merkle_root;
 } Sv2NewMiningJob;
 
 /// A job for an extended channel or for a group (sv2-spec §5.3.16).
-typedef struct Sv2NewExtendedMiningJob {
+typedef struct {
     /// An extended channel, or a group and with it all its channels.
     uint32_t channel_id;
     /// Not in use by another valid job of the channel.
     uint32_t job_id;
     /// Smallest ntime to hash with; none is a future job, started by `SetNewPrevHash`.
-    struct Sv2OptionU32 min_ntime;
+    Sv2OptionU32 min_ntime;
     /// Header field.
     uint32_t version;
     /// Whether the BIP 323 bits of `version` may be rolled. 0 or 1.
     uint8_t version_rolling_allowed;
     /// Hashes beside the coinbase's path to the root, deepest first. SEQ0_255[U256].
-    struct Sv2Seq merkle_path;
+    Sv2Seq merkle_path;
     /// Coinbase before the extranonce, without BIP 141 fields. B0_64K.
-    struct Sv2Bytes coinbase_tx_prefix;
+    Sv2Bytes coinbase_tx_prefix;
     /// Coinbase behind the extranonce, without BIP 141 fields. B0_64K.
-    struct Sv2Bytes coinbase_tx_suffix;
+    Sv2Bytes coinbase_tx_suffix;
 } Sv2NewExtendedMiningJob;
 
 /// A new block came: the future job to start now (sv2-spec §5.3.17).
-typedef struct Sv2MiningSetNewPrevHash {
+typedef struct {
     /// The channel or group.
     uint32_t channel_id;
     /// A future job sent before; all other jobs end.
     uint32_t job_id;
     /// Header field.
-    struct Sv2U256 prev_hash;
+    Sv2U256 prev_hash;
     /// Smallest ntime to hash with.
     uint32_t min_ntime;
     /// Header field, compact target of the block.
@@ -628,17 +722,17 @@ typedef struct Sv2MiningSetNewPrevHash {
 } Sv2MiningSetNewPrevHash;
 
 /// Client announces a job of its own (sv2-spec §5.3.18). Needs `REQUIRES_WORK_SELECTION`.
-typedef struct Sv2SetCustomMiningJob {
+typedef struct {
     /// An extended channel or a group.
     uint32_t channel_id;
     /// The answer repeats it.
     uint32_t request_id;
     /// From the job declarator server; stands for the declared job. B0_255.
-    struct Sv2Bytes mining_job_token;
+    Sv2Bytes mining_job_token;
     /// Header field; the BIP 323 bits may be rolled.
     uint32_t version;
     /// Header field.
-    struct Sv2U256 prev_hash;
+    Sv2U256 prev_hash;
     /// Smallest ntime to hash with.
     uint32_t min_ntime;
     /// Header field.
@@ -646,19 +740,19 @@ typedef struct Sv2SetCustomMiningJob {
     /// Coinbase transaction's nVersion.
     uint32_t coinbase_tx_version;
     /// Start of the coinbase's scriptSig, up to 8 bytes. B0_255.
-    struct Sv2Bytes coinbase_prefix;
+    Sv2Bytes coinbase_prefix;
     /// Coinbase input's nSequence (`coinbase_tx_input_nSequence` in the specification).
     uint32_t coinbase_tx_input_n_sequence;
     /// Coinbase outputs: CompactSize count, then each consensus-serialised. B0_64K.
-    struct Sv2Bytes coinbase_tx_outputs;
+    Sv2Bytes coinbase_tx_outputs;
     /// Coinbase transaction's nLockTime.
     uint32_t coinbase_tx_locktime;
     /// Hashes beside the coinbase's path to the root, deepest first. SEQ0_255[U256].
-    struct Sv2Seq merkle_path;
+    Sv2Seq merkle_path;
 } Sv2SetCustomMiningJob;
 
 /// Server accepts a custom job and commits to rewarding it (sv2-spec §5.3.19).
-typedef struct Sv2SetCustomMiningJobSuccess {
+typedef struct {
     /// The channel.
     uint32_t channel_id;
     /// From the request.
@@ -668,92 +762,92 @@ typedef struct Sv2SetCustomMiningJobSuccess {
 } Sv2SetCustomMiningJobSuccess;
 
 /// Server refuses a custom job (sv2-spec §5.3.20).
-typedef struct Sv2SetCustomMiningJobError {
+typedef struct {
     /// The channel.
     uint32_t channel_id;
     /// From the request.
     uint32_t request_id;
     /// One of the `SV2_CODE_` strings, or another. STR0_255.
-    struct Sv2Bytes error_code;
+    Sv2Bytes error_code;
 } Sv2SetCustomMiningJobError;
 
 /// Client asks for a token (sv2-spec §6.4.2).
-typedef struct Sv2AllocateMiningJobToken {
+typedef struct {
     /// Who declares; any bytes, UTF-8 recommended. STR0_255.
-    struct Sv2Bytes user_identifier;
+    Sv2Bytes user_identifier;
     /// The answer repeats it.
     uint32_t request_id;
 } Sv2AllocateMiningJobToken;
 
 /// Server hands out a token (sv2-spec §6.4.3).
-typedef struct Sv2AllocateMiningJobTokenSuccess {
+typedef struct {
     /// From the request.
     uint32_t request_id;
     /// Stands for the job to be declared. B0_255.
-    struct Sv2Bytes mining_job_token;
+    Sv2Bytes mining_job_token;
     /// Outputs the coinbase must have: CompactSize count, then each consensus-serialised. The first
     /// is the pool's payout output. B0_64K.
-    struct Sv2Bytes coinbase_tx_outputs;
+    Sv2Bytes coinbase_tx_outputs;
 } Sv2AllocateMiningJobTokenSuccess;
 
 /// Client declares a job with its transactions, full-template mode (sv2-spec §6.4.4).
-typedef struct Sv2DeclareMiningJob {
+typedef struct {
     /// The answer repeats it.
     uint32_t request_id;
     /// From `AllocateMiningJobToken.Success`. B0_255.
-    struct Sv2Bytes mining_job_token;
+    Sv2Bytes mining_job_token;
     /// Header field; the BIP 323 bits may change later.
     uint32_t version;
     /// Coinbase before the extranonce, BIP 141 fields included. B0_64K.
-    struct Sv2Bytes coinbase_tx_prefix;
+    Sv2Bytes coinbase_tx_prefix;
     /// Coinbase behind the extranonce, BIP 141 fields included. B0_64K.
-    struct Sv2Bytes coinbase_tx_suffix;
+    Sv2Bytes coinbase_tx_suffix;
     /// Witness ids of the transactions in block order, without the coinbase. SEQ0_64K[U256].
-    struct Sv2Seq wtxid_list;
+    Sv2Seq wtxid_list;
     /// Opaque data a pool may need to check the work. B0_64K.
-    struct Sv2Bytes excess_data;
+    Sv2Bytes excess_data;
 } Sv2DeclareMiningJob;
 
 /// Server accepts a declared job (sv2-spec §6.4.5).
-typedef struct Sv2DeclareMiningJobSuccess {
+typedef struct {
     /// From the request.
     uint32_t request_id;
     /// Token for `SetCustomMiningJob`. B0_255.
-    struct Sv2Bytes new_mining_job_token;
+    Sv2Bytes new_mining_job_token;
 } Sv2DeclareMiningJobSuccess;
 
 /// Server refuses a declared job (sv2-spec §6.4.6).
-typedef struct Sv2DeclareMiningJobError {
+typedef struct {
     /// From the request.
     uint32_t request_id;
     /// One of the `SV2_CODE_` strings, or another. STR0_255.
-    struct Sv2Bytes error_code;
+    Sv2Bytes error_code;
     /// More about the error; may be empty. B0_64K.
-    struct Sv2Bytes error_details;
+    Sv2Bytes error_details;
 } Sv2DeclareMiningJobError;
 
 /// Server asks for transactions it does not know (sv2-spec §6.4.7).
-typedef struct Sv2ProvideMissingTransactions {
+typedef struct {
     /// Of the `DeclareMiningJob`.
     uint32_t request_id;
     /// Positions in `wtxid_list`, from 0. SEQ0_64K[U16].
-    struct Sv2Seq unknown_tx_position_list;
+    Sv2Seq unknown_tx_position_list;
 } Sv2ProvideMissingTransactions;
 
 /// Client sends the transactions the server asked for (sv2-spec §6.4.8).
-typedef struct Sv2ProvideMissingTransactionsSuccess {
+typedef struct {
     /// Of the `DeclareMiningJob`.
     uint32_t request_id;
     /// Whole transactions in the order of the request. SEQ0_64K[B0_16M].
-    struct Sv2Seq transaction_list;
+    Sv2Seq transaction_list;
 } Sv2ProvideMissingTransactionsSuccess;
 
 /// Client found a block, full-template mode (sv2-spec §6.4.9).
-typedef struct Sv2PushSolution {
+typedef struct {
     /// The whole extranonce.
-    struct Sv2B032 extranonce;
+    Sv2B032 extranonce;
     /// Header field.
-    struct Sv2U256 prev_hash;
+    Sv2U256 prev_hash;
     /// Header field.
     uint32_t nonce;
     /// Header field, seconds since 1970.
@@ -765,136 +859,136 @@ typedef struct Sv2PushSolution {
 } Sv2PushSolution;
 
 /// Client asks for extensions, right after `SetupConnection.Success` (ext-0x0001 §2).
-typedef struct Sv2RequestExtensions {
+typedef struct {
     /// The answer repeats it.
     uint16_t request_id;
     /// Ids of the extensions the client wants to use. SEQ0_64K[U16].
-    struct Sv2Seq requested_extensions;
+    Sv2Seq requested_extensions;
 } Sv2RequestExtensions;
 
 /// Server grants extensions (ext-0x0001 §2).
-typedef struct Sv2RequestExtensionsSuccess {
+typedef struct {
     /// From the request.
     uint16_t request_id;
     /// Those of the requested extensions the server supports. SEQ0_64K[U16].
-    struct Sv2Seq supported_extensions;
+    Sv2Seq supported_extensions;
 } Sv2RequestExtensionsSuccess;
 
 /// Server supports none, or needs others (ext-0x0001 §2).
-typedef struct Sv2RequestExtensionsError {
+typedef struct {
     /// From the request.
     uint16_t request_id;
     /// Those of the requested extensions the server does not support. SEQ0_64K[U16].
-    struct Sv2Seq unsupported_extensions;
+    Sv2Seq unsupported_extensions;
     /// Extensions the server needs and the client did not request. SEQ0_64K[U16].
-    struct Sv2Seq required_extensions;
+    Sv2Seq required_extensions;
 } Sv2RequestExtensionsError;
 
 /// The fields of one message.
-typedef union Sv2Body {
+typedef union {
     /// When `kind` is [`SV2_SETUP_CONNECTION`](Sv2Kind::SV2_SETUP_CONNECTION).
-    struct Sv2SetupConnection setup_connection;
+    Sv2SetupConnection setup_connection;
     /// When `kind` is [`SV2_SETUP_CONNECTION_SUCCESS`](Sv2Kind::SV2_SETUP_CONNECTION_SUCCESS).
-    struct Sv2SetupConnectionSuccess setup_connection_success;
+    Sv2SetupConnectionSuccess setup_connection_success;
     /// When `kind` is [`SV2_SETUP_CONNECTION_ERROR`](Sv2Kind::SV2_SETUP_CONNECTION_ERROR).
-    struct Sv2SetupConnectionError setup_connection_error;
+    Sv2SetupConnectionError setup_connection_error;
     /// When `kind` is [`SV2_CHANNEL_ENDPOINT_CHANGED`](Sv2Kind::SV2_CHANNEL_ENDPOINT_CHANGED).
-    struct Sv2ChannelEndpointChanged channel_endpoint_changed;
+    Sv2ChannelEndpointChanged channel_endpoint_changed;
     /// When `kind` is [`SV2_RECONNECT`](Sv2Kind::SV2_RECONNECT).
-    struct Sv2Reconnect reconnect;
+    Sv2Reconnect reconnect;
     /// When `kind` is [`SV2_COINBASE_OUTPUT_CONSTRAINTS`](Sv2Kind::SV2_COINBASE_OUTPUT_CONSTRAINTS).
-    struct Sv2CoinbaseOutputConstraints coinbase_output_constraints;
+    Sv2CoinbaseOutputConstraints coinbase_output_constraints;
     /// When `kind` is [`SV2_NEW_TEMPLATE`](Sv2Kind::SV2_NEW_TEMPLATE).
-    struct Sv2NewTemplate new_template;
+    Sv2NewTemplate new_template;
     /// When `kind` is [`SV2_TEMPLATE_SET_NEW_PREV_HASH`](Sv2Kind::SV2_TEMPLATE_SET_NEW_PREV_HASH).
-    struct Sv2TemplateSetNewPrevHash template_set_new_prev_hash;
+    Sv2TemplateSetNewPrevHash template_set_new_prev_hash;
     /// When `kind` is [`SV2_REQUEST_TRANSACTION_DATA`](Sv2Kind::SV2_REQUEST_TRANSACTION_DATA).
-    struct Sv2RequestTransactionData request_transaction_data;
+    Sv2RequestTransactionData request_transaction_data;
     /// When `kind` is [`SV2_REQUEST_TRANSACTION_DATA_SUCCESS`](Sv2Kind::SV2_REQUEST_TRANSACTION_DATA_SUCCESS).
-    struct Sv2RequestTransactionDataSuccess request_transaction_data_success;
+    Sv2RequestTransactionDataSuccess request_transaction_data_success;
     /// When `kind` is [`SV2_REQUEST_TRANSACTION_DATA_ERROR`](Sv2Kind::SV2_REQUEST_TRANSACTION_DATA_ERROR).
-    struct Sv2RequestTransactionDataError request_transaction_data_error;
+    Sv2RequestTransactionDataError request_transaction_data_error;
     /// When `kind` is [`SV2_SUBMIT_SOLUTION`](Sv2Kind::SV2_SUBMIT_SOLUTION).
-    struct Sv2SubmitSolution submit_solution;
+    Sv2SubmitSolution submit_solution;
     /// When `kind` is [`SV2_OPEN_STANDARD_MINING_CHANNEL`](Sv2Kind::SV2_OPEN_STANDARD_MINING_CHANNEL).
-    struct Sv2OpenStandardMiningChannel open_standard_mining_channel;
+    Sv2OpenStandardMiningChannel open_standard_mining_channel;
     /// When `kind` is [`SV2_OPEN_STANDARD_MINING_CHANNEL_SUCCESS`](Sv2Kind::SV2_OPEN_STANDARD_MINING_CHANNEL_SUCCESS).
-    struct Sv2OpenStandardMiningChannelSuccess open_standard_mining_channel_success;
+    Sv2OpenStandardMiningChannelSuccess open_standard_mining_channel_success;
     /// When `kind` is [`SV2_OPEN_EXTENDED_MINING_CHANNEL`](Sv2Kind::SV2_OPEN_EXTENDED_MINING_CHANNEL).
-    struct Sv2OpenExtendedMiningChannel open_extended_mining_channel;
+    Sv2OpenExtendedMiningChannel open_extended_mining_channel;
     /// When `kind` is [`SV2_OPEN_EXTENDED_MINING_CHANNEL_SUCCESS`](Sv2Kind::SV2_OPEN_EXTENDED_MINING_CHANNEL_SUCCESS).
-    struct Sv2OpenExtendedMiningChannelSuccess open_extended_mining_channel_success;
+    Sv2OpenExtendedMiningChannelSuccess open_extended_mining_channel_success;
     /// When `kind` is [`SV2_OPEN_MINING_CHANNEL_ERROR`](Sv2Kind::SV2_OPEN_MINING_CHANNEL_ERROR).
-    struct Sv2OpenMiningChannelError open_mining_channel_error;
+    Sv2OpenMiningChannelError open_mining_channel_error;
     /// When `kind` is [`SV2_UPDATE_CHANNEL`](Sv2Kind::SV2_UPDATE_CHANNEL).
-    struct Sv2UpdateChannel update_channel;
+    Sv2UpdateChannel update_channel;
     /// When `kind` is [`SV2_UPDATE_CHANNEL_ERROR`](Sv2Kind::SV2_UPDATE_CHANNEL_ERROR).
-    struct Sv2UpdateChannelError update_channel_error;
+    Sv2UpdateChannelError update_channel_error;
     /// When `kind` is [`SV2_CLOSE_CHANNEL`](Sv2Kind::SV2_CLOSE_CHANNEL).
-    struct Sv2CloseChannel close_channel;
+    Sv2CloseChannel close_channel;
     /// When `kind` is [`SV2_SET_EXTRANONCE_PREFIX`](Sv2Kind::SV2_SET_EXTRANONCE_PREFIX).
-    struct Sv2SetExtranoncePrefix set_extranonce_prefix;
+    Sv2SetExtranoncePrefix set_extranonce_prefix;
     /// When `kind` is [`SV2_SET_TARGET`](Sv2Kind::SV2_SET_TARGET).
-    struct Sv2SetTarget set_target;
+    Sv2SetTarget set_target;
     /// When `kind` is [`SV2_SET_GROUP_CHANNEL`](Sv2Kind::SV2_SET_GROUP_CHANNEL).
-    struct Sv2SetGroupChannel set_group_channel;
+    Sv2SetGroupChannel set_group_channel;
     /// When `kind` is [`SV2_SUBMIT_SHARES_STANDARD`](Sv2Kind::SV2_SUBMIT_SHARES_STANDARD).
-    struct Sv2SubmitSharesStandard submit_shares_standard;
+    Sv2SubmitSharesStandard submit_shares_standard;
     /// When `kind` is [`SV2_SUBMIT_SHARES_EXTENDED`](Sv2Kind::SV2_SUBMIT_SHARES_EXTENDED).
-    struct Sv2SubmitSharesExtended submit_shares_extended;
+    Sv2SubmitSharesExtended submit_shares_extended;
     /// When `kind` is [`SV2_SUBMIT_SHARES_SUCCESS`](Sv2Kind::SV2_SUBMIT_SHARES_SUCCESS).
-    struct Sv2SubmitSharesSuccess submit_shares_success;
+    Sv2SubmitSharesSuccess submit_shares_success;
     /// When `kind` is [`SV2_SUBMIT_SHARES_ERROR`](Sv2Kind::SV2_SUBMIT_SHARES_ERROR).
-    struct Sv2SubmitSharesError submit_shares_error;
+    Sv2SubmitSharesError submit_shares_error;
     /// When `kind` is [`SV2_NEW_MINING_JOB`](Sv2Kind::SV2_NEW_MINING_JOB).
-    struct Sv2NewMiningJob new_mining_job;
+    Sv2NewMiningJob new_mining_job;
     /// When `kind` is [`SV2_NEW_EXTENDED_MINING_JOB`](Sv2Kind::SV2_NEW_EXTENDED_MINING_JOB).
-    struct Sv2NewExtendedMiningJob new_extended_mining_job;
+    Sv2NewExtendedMiningJob new_extended_mining_job;
     /// When `kind` is [`SV2_MINING_SET_NEW_PREV_HASH`](Sv2Kind::SV2_MINING_SET_NEW_PREV_HASH).
-    struct Sv2MiningSetNewPrevHash mining_set_new_prev_hash;
+    Sv2MiningSetNewPrevHash mining_set_new_prev_hash;
     /// When `kind` is [`SV2_SET_CUSTOM_MINING_JOB`](Sv2Kind::SV2_SET_CUSTOM_MINING_JOB).
-    struct Sv2SetCustomMiningJob set_custom_mining_job;
+    Sv2SetCustomMiningJob set_custom_mining_job;
     /// When `kind` is [`SV2_SET_CUSTOM_MINING_JOB_SUCCESS`](Sv2Kind::SV2_SET_CUSTOM_MINING_JOB_SUCCESS).
-    struct Sv2SetCustomMiningJobSuccess set_custom_mining_job_success;
+    Sv2SetCustomMiningJobSuccess set_custom_mining_job_success;
     /// When `kind` is [`SV2_SET_CUSTOM_MINING_JOB_ERROR`](Sv2Kind::SV2_SET_CUSTOM_MINING_JOB_ERROR).
-    struct Sv2SetCustomMiningJobError set_custom_mining_job_error;
+    Sv2SetCustomMiningJobError set_custom_mining_job_error;
     /// When `kind` is [`SV2_ALLOCATE_MINING_JOB_TOKEN`](Sv2Kind::SV2_ALLOCATE_MINING_JOB_TOKEN).
-    struct Sv2AllocateMiningJobToken allocate_mining_job_token;
+    Sv2AllocateMiningJobToken allocate_mining_job_token;
     /// When `kind` is [`SV2_ALLOCATE_MINING_JOB_TOKEN_SUCCESS`](Sv2Kind::SV2_ALLOCATE_MINING_JOB_TOKEN_SUCCESS).
-    struct Sv2AllocateMiningJobTokenSuccess allocate_mining_job_token_success;
+    Sv2AllocateMiningJobTokenSuccess allocate_mining_job_token_success;
     /// When `kind` is [`SV2_DECLARE_MINING_JOB`](Sv2Kind::SV2_DECLARE_MINING_JOB).
-    struct Sv2DeclareMiningJob declare_mining_job;
+    Sv2DeclareMiningJob declare_mining_job;
     /// When `kind` is [`SV2_DECLARE_MINING_JOB_SUCCESS`](Sv2Kind::SV2_DECLARE_MINING_JOB_SUCCESS).
-    struct Sv2DeclareMiningJobSuccess declare_mining_job_success;
+    Sv2DeclareMiningJobSuccess declare_mining_job_success;
     /// When `kind` is [`SV2_DECLARE_MINING_JOB_ERROR`](Sv2Kind::SV2_DECLARE_MINING_JOB_ERROR).
-    struct Sv2DeclareMiningJobError declare_mining_job_error;
+    Sv2DeclareMiningJobError declare_mining_job_error;
     /// When `kind` is [`SV2_PROVIDE_MISSING_TRANSACTIONS`](Sv2Kind::SV2_PROVIDE_MISSING_TRANSACTIONS).
-    struct Sv2ProvideMissingTransactions provide_missing_transactions;
+    Sv2ProvideMissingTransactions provide_missing_transactions;
     /// When `kind` is [`SV2_PROVIDE_MISSING_TRANSACTIONS_SUCCESS`](Sv2Kind::SV2_PROVIDE_MISSING_TRANSACTIONS_SUCCESS).
-    struct Sv2ProvideMissingTransactionsSuccess provide_missing_transactions_success;
+    Sv2ProvideMissingTransactionsSuccess provide_missing_transactions_success;
     /// When `kind` is [`SV2_PUSH_SOLUTION`](Sv2Kind::SV2_PUSH_SOLUTION).
-    struct Sv2PushSolution push_solution;
+    Sv2PushSolution push_solution;
     /// When `kind` is [`SV2_REQUEST_EXTENSIONS`](Sv2Kind::SV2_REQUEST_EXTENSIONS).
-    struct Sv2RequestExtensions request_extensions;
+    Sv2RequestExtensions request_extensions;
     /// When `kind` is [`SV2_REQUEST_EXTENSIONS_SUCCESS`](Sv2Kind::SV2_REQUEST_EXTENSIONS_SUCCESS).
-    struct Sv2RequestExtensionsSuccess request_extensions_success;
+    Sv2RequestExtensionsSuccess request_extensions_success;
     /// When `kind` is [`SV2_REQUEST_EXTENSIONS_ERROR`](Sv2Kind::SV2_REQUEST_EXTENSIONS_ERROR).
-    struct Sv2RequestExtensionsError request_extensions_error;
+    Sv2RequestExtensionsError request_extensions_error;
 } Sv2Body;
 
 /// A message, decoded or to be encoded. Begin with all zero: `Sv2Message message = {0};`.
-typedef struct Sv2Message {
+typedef struct {
     /// Which message: one of the [`Sv2Kind`] numbers. Says which member of `body` holds.
     uint32_t kind;
     /// The fields.
-    union Sv2Body body;
+    Sv2Body body;
     /// TLV fields behind the message (sv2-spec §3.4.3), encoded; mostly none.
-    struct Sv2Bytes tlv_fields;
+    Sv2Bytes tlv_fields;
 } Sv2Message;
 
 #if defined(SV2_FULL)
 /// The fields of a work.
-typedef struct Sv2WorkFields {
+typedef struct {
     /// The job.
     uint32_t job_id;
     /// Header field, before rolling.
@@ -902,30 +996,30 @@ typedef struct Sv2WorkFields {
     /// Bits of `version` that may be rolled; 0 when none may.
     uint32_t version_mask;
     /// Header field.
-    struct Sv2U256 prev_hash;
+    Sv2U256 prev_hash;
     /// Header field.
-    struct Sv2U256 merkle_root;
+    Sv2U256 merkle_root;
     /// First ntime to use, unix seconds.
     uint32_t min_ntime;
     /// Header field, compact target of a block.
     uint32_t nbits;
     /// Hashes at or below it are shares.
-    struct Sv2U256 target;
+    Sv2U256 target;
     /// Hashes at or below it are blocks, and to be submitted whatever `target` says.
-    struct Sv2U256 block_target;
+    Sv2U256 block_target;
     /// The rolled extranonce; empty on a standard channel.
-    struct Sv2B032 extranonce;
+    Sv2B032 extranonce;
 } Sv2WorkFields;
 
 /// A block header, serialised.
-typedef struct Sv2Header {
+typedef struct {
     /// As it is hashed.
     uint8_t bytes[80];
 } Sv2Header;
 #endif
 
 /// A message before it is decoded, with what its header says.
-typedef struct Sv2Frame {
+typedef struct {
     /// The extension that defines the message; 0 for the core protocol.
     uint16_t extension_type;
     /// Number of the message within its extension.
@@ -933,18 +1027,18 @@ typedef struct Sv2Frame {
     /// 1 when the message is for a channel, whose id is then its first field; else 0.
     uint8_t channel_msg;
     /// The encoded message.
-    struct Sv2Bytes payload;
+    Sv2Bytes payload;
 } Sv2Frame;
 
 #if defined(SV2_FULL)
 /// A key: the x coordinate of a public one or a secret one, big-endian. Wipe secret ones yourself.
-typedef struct Sv2Key {
+typedef struct {
     /// Most significant byte first.
     uint8_t bytes[32];
 } Sv2Key;
 
 /// A server's address from its URL.
-typedef struct Sv2Url {
+typedef struct {
     /// Host name, IPv4 address, or IPv6 address without brackets; ends with a zero.
     char host[256];
     /// Port, never 0.
@@ -952,42 +1046,42 @@ typedef struct Sv2Url {
     /// 1 when the URL names the authority's key, else 0.
     uint8_t has_authority;
     /// The authority's public key; zero when there is none.
-    struct Sv2Key authority;
+    Sv2Key authority;
 } Sv2Url;
 
 /// A server's certificate in its wire form.
-typedef struct Sv2Certificate {
+typedef struct {
     /// Version, validity, signature.
     uint8_t bytes[74];
 } Sv2Certificate;
 
 /// Random bytes for one call: from a cryptographic generator, never used twice. See `sv2_randomness`.
-typedef struct Sv2Randomness {
+typedef struct {
     /// All of them random.
     uint8_t bytes[96];
 } Sv2Randomness;
 
 /// Act 1 of the handshake: what the client sends first.
-typedef struct Sv2Act1 {
+typedef struct {
     /// As on the wire.
     uint8_t bytes[64];
 } Sv2Act1;
 
 /// Act 2 of the handshake: what the server answers.
-typedef struct Sv2Act2 {
+typedef struct {
     /// As on the wire.
     uint8_t bytes[234];
 } Sv2Act2;
 #endif
 
 /// A TLV field.
-typedef struct Sv2Tlv {
+typedef struct {
     /// The extension that defines the field.
     uint16_t extension_type;
     /// Number of the field within its extension.
     uint8_t field_type;
     /// Content, up to 65,535 bytes.
-    struct Sv2Bytes value;
+    Sv2Bytes value;
 } Sv2Tlv;
 
 #ifdef __cplusplus
@@ -998,11 +1092,11 @@ extern "C" {
 /// Makes a channel from the server's answer: `OpenStandardMiningChannel.Success` or `OpenExtendedMiningChannel.Success`.
 ///
 /// `SV2_ERROR_NOT_FOR_CHANNEL` for other messages. Free it with `sv2_channel_free`.
-enum Sv2Status sv2_channel_new(const struct Sv2Message *success,
-                               struct Sv2Channel **channel);
+Sv2Status sv2_channel_new(const Sv2Message *success,
+                          Sv2Channel **channel);
 
 /// Frees a channel; nothing for NULL. Work that came from it stays usable.
-void sv2_channel_free(struct Sv2Channel *channel);
+void sv2_channel_free(Sv2Channel *channel);
 
 /// Takes up a message of the server's: NewMiningJob, NewExtendedMiningJob, SetNewPrevHash, SetTarget, SetExtranoncePrefix
 /// or SetGroupChannel.
@@ -1010,113 +1104,105 @@ void sv2_channel_free(struct Sv2Channel *channel);
 /// `now` is in seconds, on any clock that does not run backwards. `SV2_ERROR_NOT_FOR_CHANNEL` for a message of another
 /// kind, channel or group: a connection with several channels offers each message to each. `SV2_ERROR_PROTOCOL` when
 /// the server broke the protocol; the channel is then as before.
-enum Sv2Status sv2_channel_handle(struct Sv2Channel *channel,
-                                  uint64_t now,
-                                  const struct Sv2Message *message,
-                                  enum Sv2Change *change);
+Sv2Status sv2_channel_handle(Sv2Channel *channel,
+                             uint64_t now,
+                             const Sv2Message *message,
+                             Sv2Change *change);
 
 /// The channel's id, which messages to the server carry.
-enum Sv2Status sv2_channel_id(const struct Sv2Channel *channel, uint32_t *channel_id);
+Sv2Status sv2_channel_id(const Sv2Channel *channel, uint32_t *channel_id);
 
 /// Makes work from the current job. `SV2_END` when there is no job yet, or no extranonce left for it.
 ///
 /// On an extended channel each call takes the next extranonce, so that no two works overlap: give each thread or chip its
 /// own, and take a new one when all nonces, versions and ntimes are through. On a standard channel all works of a job are
 /// the same. Free it with `sv2_work_free`.
-enum Sv2Status sv2_channel_work(struct Sv2Channel *channel,
-                                struct Sv2Work **work);
+Sv2Status sv2_channel_work(Sv2Channel *channel,
+                           Sv2Work **work);
 
 /// Writes 1 to `*current` when shares for the work still count, as far as is known, else 0.
-enum Sv2Status sv2_channel_is_current(const struct Sv2Channel *channel, const struct Sv2Work *work, uint8_t *current);
+Sv2Status sv2_channel_is_current(const Sv2Channel *channel, const Sv2Work *work, uint8_t *current);
 
 /// Makes the message for a share: `SubmitSharesStandard` or `SubmitSharesExtended`, to be passed to `sv2_encoder_add`.
 ///
 /// Counts the sequence number up, from 0. The share itself is not checked.
-enum Sv2Status sv2_channel_submit(struct Sv2Channel *channel,
-                                  const struct Sv2Work *work,
-                                  uint32_t version,
-                                  uint32_t ntime,
-                                  uint32_t nonce,
-                                  struct Sv2Message *message);
-
-/// Frees a work; nothing for NULL.
-void sv2_work_free(struct Sv2Work *work);
-
-/// The fields of a work, to put into a chip's registers.
-enum Sv2Status sv2_work_fields(const struct Sv2Work *work, struct Sv2WorkFields *fields);
-
-/// The latest ntime that may be submitted at `now`, in seconds on the clock of `sv2_channel_handle` (sv2-spec §5.3.11).
-enum Sv2Status sv2_work_max_ntime(const struct Sv2Work *work,
-                                  uint64_t now,
-                                  uint32_t *ntime);
-
-/// Builds the block header with these rolled fields.
-enum Sv2Status sv2_work_header(const struct Sv2Work *work,
-                               uint32_t version,
-                               uint32_t ntime,
-                               uint32_t nonce,
-                               struct Sv2Header *header);
-
-/// The hash of the block header with these rolled fields.
-enum Sv2Status sv2_work_hash(const struct Sv2Work *work,
+Sv2Status sv2_channel_submit(Sv2Channel *channel,
+                             const Sv2Work *work,
                              uint32_t version,
                              uint32_t ntime,
                              uint32_t nonce,
-                             struct Sv2U256 *hash);
+                             Sv2Message *message);
+
+/// Frees a work; nothing for NULL.
+void sv2_work_free(Sv2Work *work);
+
+/// The fields of a work, to put into a chip's registers.
+Sv2Status sv2_work_fields(const Sv2Work *work, Sv2WorkFields *fields);
+
+/// The latest ntime that may be submitted at `now`, in seconds on the clock of `sv2_channel_handle` (sv2-spec §5.3.11).
+Sv2Status sv2_work_max_ntime(const Sv2Work *work,
+                             uint64_t now,
+                             uint32_t *ntime);
+
+/// Builds the block header with these rolled fields.
+Sv2Status sv2_work_header(const Sv2Work *work, uint32_t version, uint32_t ntime, uint32_t nonce, Sv2Header *header);
+
+/// The hash of the block header with these rolled fields.
+Sv2Status sv2_work_hash(const Sv2Work *work, uint32_t version, uint32_t ntime, uint32_t nonce, Sv2U256 *hash);
 
 /// Writes 1 to `*met` when the hash is at or below the target, else 0.
-enum Sv2Status sv2_target_is_met(const struct Sv2U256 *target, const struct Sv2U256 *hash, uint8_t *met);
+Sv2Status sv2_target_is_met(const Sv2U256 *target, const Sv2U256 *hash, uint8_t *met);
 
 /// Expands a compact target. `SV2_ERROR_LENGTH` for one that no block can have.
-enum Sv2Status sv2_target_from_nbits(uint32_t nbits, struct Sv2U256 *target);
+Sv2Status sv2_target_from_nbits(uint32_t nbits, Sv2U256 *target);
 #endif
 
 /// A decoder for a plain connection. Free it with `sv2_decoder_free`.
-struct Sv2Decoder *sv2_decoder_new(void);
+Sv2Decoder *sv2_decoder_new(void);
 
 /// Frees a decoder and with it all its frames; nothing for NULL.
-void sv2_decoder_free(struct Sv2Decoder *decoder);
+void sv2_decoder_free(Sv2Decoder *decoder);
 
 /// Refuses payloads over so many bytes from the next header on. At first the limit is the protocol's, 2^24 - 1.
-enum Sv2Status sv2_decoder_set_max_payload(struct Sv2Decoder *decoder, uint32_t bytes);
+Sv2Status sv2_decoder_set_max_payload(Sv2Decoder *decoder, uint32_t bytes);
 
 /// Where to put received bytes: `*len` bytes at `*data`, never none. Fill some of them, for example with one `read`, then
 /// call `sv2_decoder_advance`.
 ///
 /// Ends the life of frames that came from this decoder. The place is valid until the next call with the decoder.
-enum Sv2Status sv2_decoder_writable(struct Sv2Decoder *decoder,
-                                    uint8_t **data,
-                                    size_t *len);
+Sv2Status sv2_decoder_writable(Sv2Decoder *decoder,
+                               uint8_t **data,
+                               size_t *len);
 
 /// The first `count` bytes of `sv2_decoder_writable` have been filled.
 ///
 /// `SV2_ERROR_LENGTH` when it offered fewer, or when frames were taken since.
-enum Sv2Status sv2_decoder_advance(struct Sv2Decoder *decoder, size_t count);
+Sv2Status sv2_decoder_advance(Sv2Decoder *decoder, size_t count);
 
 /// The next frame, or `SV2_MISSING_BYTES`: then read more. Any other status is final, drop the connection.
 ///
 /// `frame->payload` points into the decoder and is valid until `sv2_decoder_writable` or `sv2_decoder_free`.
-enum Sv2Status sv2_decoder_next_frame(struct Sv2Decoder *decoder, struct Sv2Frame *frame);
+Sv2Status sv2_decoder_next_frame(Sv2Decoder *decoder, Sv2Frame *frame);
 
 /// How many bytes are missing before anything more can be said; 0 when a frame is there.
-enum Sv2Status sv2_decoder_missing_bytes(struct Sv2Decoder *decoder, size_t *count);
+Sv2Status sv2_decoder_missing_bytes(Sv2Decoder *decoder, size_t *count);
 
 /// Decodes a frame's message. `SV2_ERROR_UNKNOWN_MESSAGE` when there is none of its type: sv2-spec §3.4.1 says to ignore
 /// such of extensions that were not negotiated.
 ///
 /// Pointers in `*message` go into the frame's payload and are valid as long as that. To decode a payload that came in
 /// another way, fill an `Sv2Frame` yourself.
-enum Sv2Status sv2_message_decode(const struct Sv2Frame *frame,
-                                  struct Sv2Message *message);
+Sv2Status sv2_message_decode(const Sv2Frame *frame,
+                             Sv2Message *message);
 
 /// Writes what is wrong with a frame's message to `text`, with a terminating zero, and its length without that to `*len`.
 ///
 /// For logs, after `sv2_message_decode` failed: it names the message and the offset. An empty text means that nothing is
 /// wrong. `SV2_ERROR_BUFFER_TOO_SMALL` when `capacity` is not above the length; 256 is always enough.
-enum Sv2Status sv2_message_explain(const struct Sv2Frame *frame,
-                                   char *text,
-                                   size_t capacity,
-                                   size_t *len);
+Sv2Status sv2_message_explain(const Sv2Frame *frame,
+                              char *text,
+                              size_t capacity,
+                              size_t *len);
 
 /// Name of a message as in the specification, for logs. A string that lives for ever, also for unknown kinds.
 const char *sv2_message_name(uint32_t kind);
@@ -1125,102 +1211,102 @@ const char *sv2_message_name(uint32_t kind);
 /// what you want.
 ///
 /// `SV2_ERROR_BUFFER_TOO_SMALL` when `capacity` is too small; `*len` is the length that is needed then too.
-enum Sv2Status sv2_message_encode(const struct Sv2Message *message, uint8_t *out, size_t capacity, size_t *len);
+Sv2Status sv2_message_encode(const Sv2Message *message, uint8_t *out, size_t capacity, size_t *len);
 
 /// An encoder for a plain connection. Free it with `sv2_encoder_free`.
-struct Sv2Encoder *sv2_encoder_new(void);
+Sv2Encoder *sv2_encoder_new(void);
 
 /// Frees an encoder and what it has not sent; nothing for NULL.
-void sv2_encoder_free(struct Sv2Encoder *encoder);
+void sv2_encoder_free(Sv2Encoder *encoder);
 
 /// Puts a message into a frame, behind those that wait already. Copies all it needs; on an error nothing changes.
-enum Sv2Status sv2_encoder_add(struct Sv2Encoder *encoder, const struct Sv2Message *message);
+Sv2Status sv2_encoder_add(Sv2Encoder *encoder, const Sv2Message *message);
 
 /// Puts a payload that is encoded already into a frame, behind those that wait. For relays and for own extensions.
-enum Sv2Status sv2_encoder_add_frame(struct Sv2Encoder *encoder, const struct Sv2Frame *frame);
+Sv2Status sv2_encoder_add_frame(Sv2Encoder *encoder, const Sv2Frame *frame);
 
 /// The bytes to send now, in `*pending`; none when all is sent. Valid until the next call with the encoder.
 ///
 /// After sending some of them call `sv2_encoder_consume`. All of them must be sent, in this order.
-enum Sv2Status sv2_encoder_pending(const struct Sv2Encoder *encoder, struct Sv2Bytes *pending);
+Sv2Status sv2_encoder_pending(const Sv2Encoder *encoder, Sv2Bytes *pending);
 
 /// The first `count` of the pending bytes have been sent. `SV2_ERROR_LENGTH` when there are fewer.
-enum Sv2Status sv2_encoder_consume(struct Sv2Encoder *encoder, size_t count);
+Sv2Status sv2_encoder_consume(Sv2Encoder *encoder, size_t count);
 
 #if defined(SV2_FULL)
 /// Reads a URL of the form `stratum2+tcp://host:port/key`, where the key may be missing.
 ///
 /// `SV2_ERROR_KEY` when only the key is wrong: most often it was not copied whole.
-enum Sv2Status sv2_url_parse(struct Sv2Bytes text, struct Sv2Url *url);
+Sv2Status sv2_url_parse(Sv2Bytes text, Sv2Url *url);
 
 /// Reads an authority's public key from its text, as servers' operators publish it.
-enum Sv2Status sv2_public_key_parse(struct Sv2Bytes text, struct Sv2Key *key);
+Sv2Status sv2_public_key_parse(Sv2Bytes text, Sv2Key *key);
 
 /// Writes the text of an authority's public key, without a terminating zero, and its length to `*len`; 64 is enough.
-enum Sv2Status sv2_public_key_text(const struct Sv2Key *key, char *text, size_t capacity, size_t *len);
+Sv2Status sv2_public_key_text(const Sv2Key *key, char *text, size_t capacity, size_t *len);
 
 /// The public key of an authority's secret key.
-enum Sv2Status sv2_public_key_of(const struct Sv2Key *secret, struct Sv2Key *key);
+Sv2Status sv2_public_key_of(const Sv2Key *secret, Sv2Key *key);
 
 /// Reads an authority's secret key from the text that configuration files have.
-enum Sv2Status sv2_secret_key_parse(struct Sv2Bytes text, struct Sv2Key *key);
+Sv2Status sv2_secret_key_parse(Sv2Bytes text, Sv2Key *key);
 
 /// Checks a certificate for a server's static key: its version, its validity at `now` (unix seconds), its signature.
 ///
 /// The handshake does this by itself; this is for certificates that came in another way.
-enum Sv2Status sv2_certificate_verify(const struct Sv2Certificate *certificate,
-                                      const struct Sv2Key *server_key,
-                                      const struct Sv2Key *authority,
-                                      uint32_t now);
+Sv2Status sv2_certificate_verify(const Sv2Certificate *certificate,
+                                 const Sv2Key *server_key,
+                                 const Sv2Key *authority,
+                                 uint32_t now);
 
 /// Fills `out` from the operating system's generator. On devices without one, fill it yourself.
-enum Sv2Status sv2_randomness(struct Sv2Randomness *out);
+Sv2Status sv2_randomness(Sv2Randomness *out);
 
 /// Begins a handshake as the client: writes act 1 to send, and a handle that waits for act 2.
 ///
 /// With `authority`, the server must show a certificate that this key signed. With NULL, anyone in between can pose as
 /// the server. Free the handle with `sv2_initiator_free`.
-enum Sv2Status sv2_initiator_new(const struct Sv2Key *authority,
-                                 const struct Sv2Randomness *randomness,
-                                 struct Sv2Act1 *act1,
-                                 struct Sv2Initiator **initiator);
+Sv2Status sv2_initiator_new(const Sv2Key *authority,
+                            const Sv2Randomness *randomness,
+                            Sv2Act1 *act1,
+                            Sv2Initiator **initiator);
 
 /// Reads act 2, checks the server's certificate at `now` (unix seconds), and makes the connection's decoder and encoder.
 ///
 /// The handle is used up, whatever the result; free it all the same. Free the decoder and the encoder when the
 /// connection ends.
-enum Sv2Status sv2_initiator_finish(struct Sv2Initiator *initiator,
-                                    const struct Sv2Act2 *act2,
-                                    uint32_t now,
-                                    struct Sv2Decoder **decoder,
-                                    struct Sv2Encoder **encoder);
+Sv2Status sv2_initiator_finish(Sv2Initiator *initiator,
+                               const Sv2Act2 *act2,
+                               uint32_t now,
+                               Sv2Decoder **decoder,
+                               Sv2Encoder **encoder);
 
 /// Frees the handle; nothing for NULL.
-void sv2_initiator_free(struct Sv2Initiator *initiator);
+void sv2_initiator_free(Sv2Initiator *initiator);
 
 /// Makes a server's identity: a new static key, signed by the authority for `valid_from` to `not_valid_after` (unix
 /// seconds, both included).
 ///
 /// One serves all connections, from any number of threads. Begin the validity a little in the past, for clients whose
 /// clocks run late. Free it with `sv2_identity_free`.
-enum Sv2Status sv2_identity_new(const struct Sv2Key *authority_secret,
-                                uint32_t valid_from,
-                                uint32_t not_valid_after,
-                                const struct Sv2Randomness *randomness,
-                                struct Sv2Identity **identity);
+Sv2Status sv2_identity_new(const Sv2Key *authority_secret,
+                           uint32_t valid_from,
+                           uint32_t not_valid_after,
+                           const Sv2Randomness *randomness,
+                           Sv2Identity **identity);
 
 /// Frees the identity; nothing for NULL. Connections that began with it go on.
-void sv2_identity_free(struct Sv2Identity *identity);
+void sv2_identity_free(Sv2Identity *identity);
 
 /// The server's side of a handshake: reads act 1, writes act 2 to send, and makes the connection's decoder and encoder.
 ///
 /// Any 64 bytes are a valid act 1: a peer that speaks another protocol shows only in its next message.
-enum Sv2Status sv2_responder_step(const struct Sv2Identity *identity,
-                                  const struct Sv2Act1 *act1,
-                                  const struct Sv2Randomness *randomness,
-                                  struct Sv2Act2 *act2,
-                                  struct Sv2Decoder **decoder,
-                                  struct Sv2Encoder **encoder);
+Sv2Status sv2_responder_step(const Sv2Identity *identity,
+                             const Sv2Act1 *act1,
+                             const Sv2Randomness *randomness,
+                             Sv2Act2 *act2,
+                             Sv2Decoder **decoder,
+                             Sv2Encoder **encoder);
 #endif
 
 /// What a status means, in English. A string that lives for ever, also for numbers that are no status.
@@ -1229,60 +1315,60 @@ const char *sv2_error_string(int status);
 /// Takes the first field off `rest`, which begins as a message's `tlv_fields`. `SV2_END` when there is none.
 ///
 /// Reads the headers big-endian, as the specification's example has them. `out->value` points into the payload.
-enum Sv2Status sv2_tlv_next(struct Sv2Bytes *rest, struct Sv2Tlv *out);
+Sv2Status sv2_tlv_next(Sv2Bytes *rest, Sv2Tlv *out);
 
 /// Appends a field to the `*len` bytes that are in `buffer` already, and adds its length to `*len`.
 ///
 /// Fields go in ascending order of their extension. `SV2_ERROR_BUFFER_TOO_SMALL` when `capacity` is too small; a field
 /// takes 5 bytes and its content.
-enum Sv2Status sv2_tlv_append(uint8_t *buffer,
-                              size_t capacity,
-                              size_t *len,
-                              const struct Sv2Tlv *field);
+Sv2Status sv2_tlv_append(uint8_t *buffer,
+                         size_t capacity,
+                         size_t *len,
+                         const Sv2Tlv *field);
 
 #if defined(SV2_FULL)
 /// Finds the worker's name of extension 0x0002 in the `tlv_fields` of a `SubmitSharesExtended`. Full library only.
 ///
 /// `SV2_END` when there is none, `SV2_ERROR_MALFORMED` for a malformed field, a name over 32 bytes, or two names. Takes
 /// the reference implementation's byte order too. `*out` points into the payload.
-enum Sv2Status sv2_tlv_user_identity(struct Sv2Bytes fields,
-                                     struct Sv2Bytes *out);
+Sv2Status sv2_tlv_user_identity(Sv2Bytes fields,
+                                Sv2Bytes *out);
 #endif
 
 /// `text` without its terminating zero; no bytes for NULL. Valid as long as `text`.
-struct Sv2Bytes sv2_text(const char *text);
+Sv2Bytes sv2_text(const char *text);
 
 /// Takes the first element off a list of U16, such as extension numbers: `rest` then begins behind it.
 ///
 /// `SV2_END` when `rest` is empty. Work on a copy of the list to keep the message as it is.
-enum Sv2Status sv2_seq_next_u16(struct Sv2Seq *rest, uint16_t *out);
+Sv2Status sv2_seq_next_u16(Sv2Seq *rest, uint16_t *out);
 
 /// As `sv2_seq_next_u16`, for a list of U32, such as channel ids.
-enum Sv2Status sv2_seq_next_u32(struct Sv2Seq *rest, uint32_t *out);
+Sv2Status sv2_seq_next_u32(Sv2Seq *rest, uint32_t *out);
 
 /// As `sv2_seq_next_u16`, for a list of U256, such as a merkle path.
-enum Sv2Status sv2_seq_next_u256(struct Sv2Seq *rest, struct Sv2U256 *out);
+Sv2Status sv2_seq_next_u256(Sv2Seq *rest, Sv2U256 *out);
 
 /// As `sv2_seq_next_u16`, for a list of B0_16M, such as transactions. `out` points into the list.
-enum Sv2Status sv2_seq_next_bytes(struct Sv2Seq *rest, struct Sv2Bytes *out);
+Sv2Status sv2_seq_next_bytes(Sv2Seq *rest, Sv2Bytes *out);
 
 /// Adds an element to a list of U16 that is built in `storage`, which has room for `capacity` bytes.
 ///
 /// Begin with a list that is all zero. Pass the same storage each time and keep it until the message is encoded.
 /// Fails with `SV2_ERROR_BUFFER_TOO_SMALL` when it is full; an element takes 2 bytes.
-enum Sv2Status sv2_seq_add_u16(struct Sv2Seq *seq, uint8_t *storage, size_t capacity, uint16_t element);
+Sv2Status sv2_seq_add_u16(Sv2Seq *seq, uint8_t *storage, size_t capacity, uint16_t element);
 
 /// As `sv2_seq_add_u16`, for a list of U32; an element takes 4 bytes.
-enum Sv2Status sv2_seq_add_u32(struct Sv2Seq *seq, uint8_t *storage, size_t capacity, uint32_t element);
+Sv2Status sv2_seq_add_u32(Sv2Seq *seq, uint8_t *storage, size_t capacity, uint32_t element);
 
 /// As `sv2_seq_add_u16`, for a list of U256; an element takes 32 bytes.
-enum Sv2Status sv2_seq_add_u256(struct Sv2Seq *seq, uint8_t *storage, size_t capacity, const struct Sv2U256 *element);
+Sv2Status sv2_seq_add_u256(Sv2Seq *seq, uint8_t *storage, size_t capacity, const Sv2U256 *element);
 
 /// As `sv2_seq_add_u16`, for a list of B0_16M; an element takes 3 bytes and its content, which must not be in `storage`.
-enum Sv2Status sv2_seq_add_bytes(struct Sv2Seq *seq,
-                                 uint8_t *storage,
-                                 size_t capacity,
-                                 struct Sv2Bytes element);
+Sv2Status sv2_seq_add_bytes(Sv2Seq *seq,
+                            uint8_t *storage,
+                            size_t capacity,
+                            Sv2Bytes element);
 
 #ifdef __cplusplus
 }  // extern "C"
