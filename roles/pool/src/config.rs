@@ -35,6 +35,8 @@ pub struct PoolConfig {
     /// How long a certificate is valid; a new one is made at half of it.
     #[serde(default = "default_certificate_hours")]
     pub certificate_hours: u32,
+    /// For debugging: a file that gets the secret keys of every encrypted connection.
+    pub debug_key_log: Option<PathBuf>,
     /// Tells several pools that share payouts apart, in the first bits of every extranonce.
     #[serde(default)]
     pub server_id: u16,

@@ -11,6 +11,7 @@ use roles_logic_sv2::{
 use stratum_runtime::{
     core::Clock,
     identity::{Identity, KeyFileError, load_authority_key},
+    key_log::{self, KeyLogFileError},
     listener::accept_loop,
     shard::{Limits, Security, Service, Shard},
     shutdown::Shutdown,
@@ -56,6 +57,9 @@ pub enum StartError {
     /// No authority key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// The key log can not be written.
+    #[error(transparent)]
+    KeyLog(#[from] KeyLogFileError),
     /// The data folder can not be used.
     #[error("data_dir {path}: {source}")]
     Data {
@@ -107,7 +111,11 @@ impl Pool {
     ) -> Result<Self, StartError> {
         let script = config.check()?;
         let identity = match &config.authority_key_file {
-            Some(path) => Some(Arc::new(Identity::new(load_authority_key(path)?, config.certificate_validity()))),
+            Some(path) => {
+                let identity = Identity::new(load_authority_key(path)?, config.certificate_validity());
+                let key_log = key_log::open(config.debug_key_log.as_deref())?;
+                Some(Arc::new(identity.with_key_log(key_log)))
+            }
             None => None,
         };
         let data = |source| StartError::Data { path: config.data_dir.clone(), source };

@@ -82,6 +82,7 @@ async fn demo(args: &DemoArgs, token: Shutdown) -> Result<(), String> {
         data_dir: folder.path().join("pool"),
         authority_key_file: Some(key),
         certificate_hours: 24,
+        debug_key_log: None,
         server_id: 0,
         shards: 0,
         listen: vec![Listen { address: args.listen, noise: true }],

@@ -4,7 +4,7 @@ use std::{future::pending, sync::Arc, time::Duration};
 
 use binary_sv2::Message;
 use framing_sv2::Sv2Frame;
-use network_helpers::{Connection, Error, FrameReader, FrameWriter, ServerSecurity};
+use network_helpers::{Connection, Error, FrameReader, FrameWriter, KeyLog, ServerSecurity};
 use stratum_runtime::{core::Clock, listener::Accepted, shutdown::Shutdown};
 use template_source::{
     Command, Event, Subscription, TemplateSource,
@@ -38,6 +38,8 @@ pub(crate) struct Context {
     pub clock: Clock,
     pub settings: Settings,
     pub handshake: Duration,
+    /// Where the keys of connections go when something is to be debugged.
+    pub key_log: Option<Arc<KeyLog>>,
     pub message_bytes: u32,
     pub unsent: Duration,
     pub source: Arc<dyn TemplateSource>,
@@ -62,9 +64,10 @@ enum End {
 /// Serves one connection to its end, and its found blocks beyond.
 pub(crate) async fn serve(accepted: Accepted, security: ServerSecurity, context: Arc<Context>) {
     let Accepted { stream, permit, .. } = accepted;
+    let key_log = context.key_log.as_deref();
     let connection = tokio::select! {
         () = context.shutdown.cancelled() => return,
-        connection = Connection::accept_within(stream, security, context.handshake) => connection,
+        connection = Connection::accept_logging_keys(stream, security, context.handshake, key_log) => connection,
     };
     let (mut reader, mut writer) = match connection {
         Ok(connection) => connection.split(),

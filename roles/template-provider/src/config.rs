@@ -26,6 +26,8 @@ pub struct TemplateProviderConfig {
     /// How long a certificate is valid; a new one is made at half of it.
     #[serde(default = "default_certificate_hours")]
     pub certificate_hours: u32,
+    /// For debugging: a file that gets the secret keys of every encrypted connection.
+    pub debug_key_log: Option<PathBuf>,
     /// Where clients connect.
     pub listen: Vec<Listen>,
     /// Where templates come from.

@@ -8,6 +8,7 @@ use noise_sv2::AuthorityPublicKey;
 use stratum_runtime::{
     core::Clock,
     identity::{Identity, KeyFileError, load_authority_key},
+    key_log::{self, KeyLogFileError},
     listener::accept_loop,
     shutdown::Shutdown,
 };
@@ -37,6 +38,9 @@ pub enum StartError {
     /// No authority key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// The key log can not be written.
+    #[error(transparent)]
+    KeyLog(#[from] KeyLogFileError),
     /// An address can not be listened on.
     #[error("listen {address}: {source}; is another program using the port?")]
     Listen {
@@ -80,6 +84,7 @@ impl TemplateProvider {
                 network: config.network,
                 raw_blocks: source.capabilities().raw_blocks,
             },
+            key_log: key_log::open(config.debug_key_log.as_deref())?,
             handshake: seconds(config.limits.handshake_seconds),
             message_bytes: config.limits.message_bytes,
             unsent: seconds(config.limits.unsent_seconds),

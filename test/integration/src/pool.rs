@@ -61,6 +61,7 @@ impl TestPool {
             data_dir: folder.path().join("data"),
             authority_key_file: Some(key),
             certificate_hours: 24,
+            debug_key_log: None,
             server_id: 0,
             shards: 2,
             listen: vec![listen(true), listen(false)],

@@ -15,8 +15,8 @@ use tokio::{
 };
 
 use crate::{
-    Error, FrameDecoder, FrameQueue, HANDSHAKE_TIMEOUT, Phase,
-    handshake::{initiate_until, respond},
+    Error, FrameDecoder, FrameQueue, HANDSHAKE_TIMEOUT, KeyLog, Phase,
+    handshake::{initiate_until, respond_logging_keys},
     wire::{encrypted, plain},
 };
 
@@ -57,6 +57,16 @@ impl Connection {
 
     /// Connects to `address`; name resolution, TCP and handshake together take no longer than `deadline`.
     pub async fn connect_within(address: &str, security: Security, deadline: Duration) -> Result<Self, Error> {
+        Self::connect_logging_keys(address, security, deadline, None).await
+    }
+
+    /// [`connect_within`](Self::connect_within) for debugging: with a key log, the connection's secret keys go there.
+    pub async fn connect_logging_keys(
+        address: &str,
+        security: Security,
+        deadline: Duration,
+        key_log: Option<&KeyLog>,
+    ) -> Result<Self, Error> {
         let end = Instant::now() + deadline;
         let late = Error::Timeout { phase: Phase::Connect, after: deadline };
         let mut stream = match timeout_at(end, TcpStream::connect(address)).await {
@@ -67,7 +77,9 @@ impl Connection {
         no_delay(&stream)?;
         let (decoder, queue) = match security {
             Security::Plain => plain(),
-            Security::Noise { authority } => encrypted(initiate_until(&mut stream, authority, end, deadline).await?),
+            Security::Noise { authority } => {
+                encrypted(initiate_until(&mut stream, authority, end, deadline, key_log).await?)
+            }
         };
         Ok(Self::from_parts(stream, decoder, queue))
     }
@@ -78,15 +90,23 @@ impl Connection {
     }
 
     /// Takes over a connection that a listener accepted; the handshake takes no longer than `deadline`.
-    pub async fn accept_within(
+    pub async fn accept_within(stream: TcpStream, security: ServerSecurity, deadline: Duration) -> Result<Self, Error> {
+        Self::accept_logging_keys(stream, security, deadline, None).await
+    }
+
+    /// [`accept_within`](Self::accept_within) for debugging: with a key log, the connection's secret keys go there.
+    pub async fn accept_logging_keys(
         mut stream: TcpStream,
         security: ServerSecurity,
         deadline: Duration,
+        key_log: Option<&KeyLog>,
     ) -> Result<Self, Error> {
         no_delay(&stream)?;
         let (decoder, queue) = match security {
             ServerSecurity::Plain => plain(),
-            ServerSecurity::Noise(identity) => encrypted(respond(&mut stream, &identity, deadline).await?),
+            ServerSecurity::Noise(identity) => {
+                encrypted(respond_logging_keys(&mut stream, &identity, deadline, key_log).await?)
+            }
         };
         Ok(Self::from_parts(stream, decoder, queue))
     }

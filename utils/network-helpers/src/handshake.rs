@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{Error, Phase};
+use crate::{Error, KeyLog, Phase};
 
 /// How long a peer may take for a handshake, TCP connect included, unless told otherwise.
 ///
@@ -25,21 +25,25 @@ pub async fn initiate<S: AsyncRead + AsyncWrite + Unpin>(
     deadline: Duration,
 ) -> Result<Transport, Error> {
     let end = Instant::now() + deadline;
-    initiate_until(stream, authority, end, deadline).await
+    initiate_until(stream, authority, end, deadline, None).await
 }
 
-/// [`initiate`] with part of the deadline used up.
+/// [`initiate`] with part of the deadline used up, and a key log for debugging.
 pub(crate) async fn initiate_until<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     authority: Option<AuthorityPublicKey>,
     end: Instant,
     deadline: Duration,
+    key_log: Option<&KeyLog>,
 ) -> Result<Transport, Error> {
     within(end, deadline, async {
         let (waiting, act1) = Initiator::new(authority, &mut OsRng).map_err(in_handshake)?;
         send(stream, &act1).await?;
         let act2 = receive::<ACT2_LENGTH>(stream).await?;
-        waiting.finish(&act2, unix_now()).map_err(in_handshake)
+        let Some(key_log) = key_log else { return waiting.finish(&act2, unix_now()).map_err(in_handshake) };
+        let (transport, keys) = waiting.finish_exporting_keys(&act2, unix_now()).map_err(in_handshake)?;
+        key_log.write(&act1, &keys).map_err(io_failed)?;
+        Ok(transport)
     })
     .await
 }
@@ -52,9 +56,27 @@ pub async fn respond<S: AsyncRead + AsyncWrite + Unpin>(
     identity: &ServerIdentity,
     deadline: Duration,
 ) -> Result<Transport, Error> {
+    respond_logging_keys(stream, identity, deadline, None).await
+}
+
+/// [`respond`] for debugging: with a key log, the connection's secret keys go there before anything is answered.
+pub async fn respond_logging_keys<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    identity: &ServerIdentity,
+    deadline: Duration,
+    key_log: Option<&KeyLog>,
+) -> Result<Transport, Error> {
     within(Instant::now() + deadline, deadline, async {
         let act1 = receive::<ACT1_LENGTH>(stream).await?;
-        let (act2, transport) = Responder::new(identity).step(&act1, &mut OsRng).map_err(in_handshake)?;
+        let responder = Responder::new(identity);
+        let (act2, transport) = match key_log {
+            None => responder.step(&act1, &mut OsRng).map_err(in_handshake)?,
+            Some(key_log) => {
+                let (act2, transport, keys) = responder.step_exporting_keys(&act1, &mut OsRng).map_err(in_handshake)?;
+                key_log.write(&act1, &keys).map_err(io_failed)?;
+                (act2, transport)
+            }
+        };
         send(stream, &act2).await?;
         Ok(transport)
     })

@@ -14,6 +14,10 @@
 //! [`FrameQueue::set_limit`]. Deadlines on messages are the role's. Each [`Error`] says what the peer did;
 //! [`Error::reason`] is the word for metrics.
 //!
+//! # Debugging
+//! With a [`KeyLog`] the keys of connections go to a file, so that `stratum decode` can read a capture of them. Nothing
+//! writes one unless it is handed in.
+//!
 //! # Example
 //! ```
 //! use std::sync::Arc;
@@ -49,9 +53,11 @@
 mod connection;
 mod error;
 mod handshake;
+mod key_log;
 pub mod wire;
 
 pub use connection::{Connection, FrameReader, FrameWriter, Security, ServerSecurity};
 pub use error::{Error, Phase};
-pub use handshake::{HANDSHAKE_TIMEOUT, initiate, respond};
+pub use handshake::{HANDSHAKE_TIMEOUT, initiate, respond, respond_logging_keys};
+pub use key_log::KeyLog;
 pub use wire::{FrameDecoder, FrameQueue};

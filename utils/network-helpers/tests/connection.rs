@@ -13,10 +13,12 @@ use binary_sv2::{Encodable, Message, Writer};
 use common_messages_sv2::SetupConnectionSuccess;
 use framing_sv2::{Frame, Sv2Frame};
 use network_helpers::{
-    Connection, Error, FrameReader, FrameWriter, HANDSHAKE_TIMEOUT, Phase, Security, ServerSecurity, initiate, respond,
-    wire,
+    Connection, Error, FrameReader, FrameWriter, HANDSHAKE_TIMEOUT, KeyLog, Phase, Security, ServerSecurity, initiate,
+    respond, respond_logging_keys, wire,
 };
-use noise_sv2::{AuthorityPublicKey, AuthoritySecretKey, CertificateError, Part, ServerIdentity, Validity};
+use noise_sv2::{
+    AuthorityPublicKey, AuthoritySecretKey, CertificateError, Part, ServerIdentity, Validity, key_log::TransportKeys,
+};
 use rand_core::OsRng;
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex},
@@ -321,4 +323,30 @@ async fn the_handshake_takes_no_byte_too_many() {
     decoder.writable()[..rest.len()].copy_from_slice(&rest);
     decoder.advance(rest.len());
     assert!(decoder.next_frame().unwrap().is_some());
+}
+
+#[tokio::test]
+async fn both_ends_log_the_same_keys_and_only_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let [client_path, server_path] = ["client", "server"].map(|name| folder.path().join(name));
+    let [client_log, server_log] = [&client_path, &server_path].map(|path| KeyLog::open(path).unwrap());
+    let (authority, server) = server_identity();
+    let ServerSecurity::Noise(identity) = server else { unreachable!() };
+    let security = Security::Noise { authority: Some(authority) };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    for (client_log, server_log) in [(Some(&client_log), Some(&server_log)), (None, None)] {
+        let client = Connection::connect_logging_keys(&address, security, HANDSHAKE_TIMEOUT, client_log);
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            respond_logging_keys(&mut stream, &identity, HANDSHAKE_TIMEOUT, server_log).await
+        };
+        let (client, server) = tokio::join!(client, server);
+        client.unwrap();
+        server.unwrap();
+    }
+    let [client_text, server_text] = [client_path, server_path].map(|path| std::fs::read_to_string(path).unwrap());
+    assert_eq!(client_text, server_text);
+    assert_eq!((client_text.lines().count(), client_text.ends_with('\n')), (1, true), "one of the two was logged");
+    TransportKeys::from_key_log_line(client_text.trim_end()).unwrap();
 }

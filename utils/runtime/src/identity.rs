@@ -10,7 +10,10 @@ use std::{
 use noise_sv2::{AuthorityPublicKey, AuthoritySecretKey, ServerIdentity, Validity};
 use rand_core::OsRng;
 
-use crate::files::{Access, create_durably};
+use crate::{
+    files::{Access, create_durably},
+    key_log::KeyLog,
+};
 
 /// Certificates begin this long before they are made, for clients whose clock is late.
 pub const CLOCK_SLACK: Duration = Duration::from_secs(3600);
@@ -82,12 +85,24 @@ pub struct Identity {
     authority: AuthoritySecretKey,
     validity: Duration,
     current: Mutex<Option<(Duration, Arc<ServerIdentity>)>>,
+    key_log: Option<Arc<KeyLog>>,
 }
 
 impl Identity {
     /// An identity under this authority, with certificates that are valid so long.
     pub fn new(authority: AuthoritySecretKey, validity: Duration) -> Self {
-        Self { authority, validity, current: Mutex::new(None) }
+        Self { authority, validity, current: Mutex::new(None), key_log: None }
+    }
+
+    /// For debugging: the secret keys of connections under this identity go to `key_log`, if there is one.
+    #[must_use]
+    pub fn with_key_log(self, key_log: Option<Arc<KeyLog>>) -> Self {
+        Self { key_log, ..self }
+    }
+
+    /// Where connections' keys go when something is to be debugged.
+    pub fn key_log(&self) -> Option<&KeyLog> {
+        self.key_log.as_deref()
     }
 
     /// What clients verify certificates with.

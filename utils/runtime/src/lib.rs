@@ -7,6 +7,7 @@ pub mod config;
 pub mod core;
 pub mod files;
 pub mod identity;
+pub mod key_log;
 pub mod listener;
 pub mod log;
 pub mod shard;

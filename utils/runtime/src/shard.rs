@@ -30,7 +30,7 @@ use crate::{
     listener::Accepted,
     shutdown::Shutdown,
 };
-use network_helpers::{FrameDecoder, FrameQueue, respond, wire};
+use network_helpers::{FrameDecoder, FrameQueue, respond_logging_keys, wire};
 
 /// Connections that wait for a shard to take them up; a listener waits when a shard is this far behind.
 const INCOMING_QUEUE: usize = 1024;
@@ -389,8 +389,10 @@ async fn open<C: Core>(
     now: Duration,
 ) -> Result<(FrameDecoder, FrameQueue), String> {
     let Security::Noise(identity) = &service.security else { return Ok(wire::plain()) };
-    let identity = identity.current(now).map_err(|error| format!("no certificate: {error}"))?;
-    let transport = respond(stream, &identity, service.limits.handshake).await.map_err(|error| error.to_string())?;
+    let certified = identity.current(now).map_err(|error| format!("no certificate: {error}"))?;
+    let transport = respond_logging_keys(stream, &certified, service.limits.handshake, identity.key_log())
+        .await
+        .map_err(|error| error.to_string())?;
     Ok(wire::encrypted(transport))
 }
 

@@ -64,6 +64,7 @@ impl Fixture {
             network: Network::Regtest,
             authority_key_file: Some(key),
             certificate_hours: 24,
+            debug_key_log: None,
             listen: vec![Listen { address: ([127, 0, 0, 1], 0).into(), noise }],
             source: SourceConfig::Devnet { nbits: None },
             limits: Limits::default(),

@@ -1,6 +1,6 @@
 //! The command line of `stratum mining-device` and of the program of its own.
 
-use std::{num::NonZeroU32, process::ExitCode};
+use std::{num::NonZeroU32, path::PathBuf, process::ExitCode};
 
 use noise_sv2::url::EndpointUrl;
 use stratum_runtime::{log, shutdown};
@@ -45,6 +45,9 @@ pub struct MiningDeviceArgs {
     /// Does not encrypt the connection, for servers without noise in trusted networks
     #[arg(long)]
     pub plain: bool,
+    /// For debugging only: appends the secret keys of every encrypted connection to FILE, for `stratum decode`
+    #[arg(long, value_name = "FILE")]
+    pub debug_key_log: Option<PathBuf>,
     /// How log lines look
     #[arg(long, value_enum, default_value_t = LogFormat::Human)]
     pub log_format: LogFormat,
@@ -81,6 +84,7 @@ impl MiningDeviceArgs {
         config.nominal_hashrate = self.nominal_hashrate;
         config.max_shares_per_second = self.max_shares_per_second;
         config.device.device_id.clone_from(&self.device_id);
+        config.debug_key_log.clone_from(&self.debug_key_log);
         config
     }
 }
@@ -137,15 +141,17 @@ mod tests {
     fn arguments_make_a_configuration() {
         let config = parse("x --url stratum2+tcp://a.example:1").unwrap();
         assert_eq!((config.channel, config.threads, config.plain), (ChannelKind::Standard, None, false));
+        assert_eq!(config.debug_key_log, None);
         let config = parse(
             "x --url stratum2+tcp://a.example:1 --user u.w --channel extended --extranonce-size 8 --threads 3 \
-             --nominal-hashrate 1e6 --max-shares-per-second 5 --device-id d --plain --log-format json",
+             --nominal-hashrate 1e6 --max-shares-per-second 5 --device-id d --plain --debug-key-log keys --log-format json",
         )
         .unwrap();
         assert_eq!(config.channel, ChannelKind::Extended { min_extranonce_size: 8 });
         assert_eq!((config.user_identity.as_str(), config.threads), ("u.w", NonZeroU32::new(3)));
         assert_eq!((config.nominal_hashrate, config.max_shares_per_second, config.plain), (Some(1e6), 5.0, true));
         assert_eq!(config.device.device_id, "d");
+        assert_eq!(config.debug_key_log, Some("keys".into()));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a miner is told, and what of it makes no sense.
 
-use std::{num::NonZeroU32, thread, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, thread, time::Duration};
 
 use const_sv2::limits::{B0_32_MAX, B0_255_MAX, BIP320_VERSION_MASK, BIP323_VERSION_MASK};
 use noise_sv2::url::EndpointUrl;
@@ -46,6 +46,8 @@ pub struct MinerConfig {
     pub reconnect_most: Duration,
     /// What the device tells of itself.
     pub device: Device,
+    /// For debugging: a file that gets the secret keys of every encrypted connection.
+    pub debug_key_log: Option<PathBuf>,
 }
 
 /// The kind of channel that a miner opens (sv2-spec §5.2).
@@ -123,6 +125,7 @@ impl MinerConfig {
             reconnect_first: DEFAULT_RECONNECT_FIRST,
             reconnect_most: DEFAULT_RECONNECT_MOST,
             device: Device::default(),
+            debug_key_log: None,
         }
     }
 

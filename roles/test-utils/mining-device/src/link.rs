@@ -1,10 +1,13 @@
 //! Drives one connection: socket, threads and clock on one side, a [`Session`] on the other.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use binary_sv2::Message;
 use framing_sv2::Sv2Frame;
-use network_helpers::{Connection, Error as NetworkError, FrameWriter, Phase, Security};
+use network_helpers::{Connection, Error as NetworkError, FrameWriter, HANDSHAKE_TIMEOUT, KeyLog, Phase, Security};
 use noise_sv2::url::EndpointUrl;
 use stratum_runtime::shutdown::Shutdown;
 use tokio::{
@@ -69,6 +72,8 @@ pub struct Machine {
     pub status: watch::Sender<Status>,
     /// Zero of the clock.
     pub origin: Instant,
+    /// Where the keys of connections go when something is to be debugged.
+    pub key_log: Option<Arc<KeyLog>>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "there is one at a time, on the stack")]
@@ -86,11 +91,11 @@ pub async fn run(machine: &mut Machine, settings: Settings, url: &EndpointUrl, s
         true => Security::Plain,
         false => Security::Noise { authority: url.authority() },
     };
-    let address = url.address();
+    let (address, key_log) = (url.address(), machine.key_log.as_deref());
     let connected = tokio::select! {
         biased;
         () = shutdown.cancelled() => return Outcome::Shutdown,
-        connected = Connection::connect(&address, security) => connected,
+        connected = Connection::connect_logging_keys(&address, security, HANDSHAKE_TIMEOUT, key_log) => connected,
     };
     let outcome = match connected {
         Ok(connection) => mine(machine, settings, connection, shutdown).await,

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use noise_sv2::url::EndpointUrl;
 use rand_core::{OsRng, RngCore as _};
-use stratum_runtime::shutdown::Shutdown;
+use stratum_runtime::{
+    key_log::{self, KeyLogFileError},
+    shutdown::Shutdown,
+};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -31,6 +34,9 @@ pub enum Error {
     /// The system gives no threads.
     #[error("can not start the hashing threads: {0}; ask for fewer with --threads")]
     Threads(std::io::Error),
+    /// The key log can not be written.
+    #[error(transparent)]
+    KeyLog(#[from] KeyLogFileError),
 }
 
 /// Mines until `shutdown`, through any number of connections; `status` tells how it goes.
@@ -39,6 +45,7 @@ pub enum Error {
 /// Only before it has begun.
 pub async fn run(config: MinerConfig, shutdown: Shutdown, status: watch::Sender<Status>) -> Result<(), Error> {
     config.check()?;
+    let key_log = key_log::open(config.debug_key_log.as_deref())?;
     let (threads, origin) = (config.thread_count(), Instant::now());
     let workers = Workers::start(threads, config.max_shares_per_second, origin).map_err(Error::Threads)?;
     let hashrate = match config.nominal_hashrate {
@@ -52,7 +59,7 @@ pub async fn run(config: MinerConfig, shutdown: Shutdown, status: watch::Sender<
     } else if config.url.authority().is_none() {
         warn!("the URL names no authority key, so the server can not be told from an impostor");
     }
-    let machine = Machine { workers, meter: Meter::new(threads), hashrate, status, origin };
+    let machine = Machine { workers, meter: Meter::new(threads), hashrate, status, origin, key_log };
     connections(machine, config, &shutdown).await;
     Ok(())
 }
