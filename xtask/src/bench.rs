@@ -13,7 +13,8 @@ const WIRE: &str = "\
 
 Made by `cargo xtask bench wire`: ours, the reference implementation (SRI) and what the hardware can do at best, in the
 same run. All ways to do a row's work take turns of a millisecond; the fastest of 200 turns counts. Single thread, warm
-caches. On a busy or throttled machine all columns grow: then the ratios say more than the times.
+caches. On a busy or throttled machine all columns grow: then \"Ours / limit\" says more than the times. It is to be
+compared with the last column's ratio: what was to be reached, to what the limit took when that was set.
 
 - The share is a `SubmitSharesExtended` with an extranonce of 8 bytes, 33 bytes in all. Rows with codecs go through
   them: from the typed message to bytes that could be sent, and from received bytes to the protocol's enum of messages.

@@ -23,10 +23,18 @@ const TURN: Duration = Duration::from_millis(1);
 /// A way to do the work once.
 type Way<'w> = Box<dyn FnMut() + 'w>;
 
+/// What ours is to reach.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    nanoseconds: f64,
+    /// What the limit took where the target was set.
+    limit: Option<f64>,
+}
+
 /// One piece of work, and the ways to do it.
 pub struct Row<'w> {
     name: &'static str,
-    target: Option<f64>,
+    target: Option<Target>,
     ours: Option<Way<'w>>,
     sri: Option<Way<'w>>,
     limit: Option<Way<'w>>,
@@ -48,7 +56,13 @@ impl<'w> Row<'w> {
     /// What ours is to reach, in nanoseconds.
     #[must_use]
     pub fn target(self, nanoseconds: f64) -> Self {
-        Self { target: Some(nanoseconds), ..self }
+        Self { target: Some(Target { nanoseconds, limit: None }), ..self }
+    }
+
+    /// What ours is to reach where the limit takes `limit` nanoseconds, and on other hardware in proportion.
+    #[must_use]
+    pub fn target_at(self, nanoseconds: f64, limit: f64) -> Self {
+        Self { target: Some(Target { nanoseconds, limit: Some(limit) }), ..self }
     }
 
     /// Our implementation.
@@ -76,7 +90,7 @@ pub struct Measured {
     /// The work.
     pub name: &'static str,
     /// What ours is to reach.
-    pub target: Option<f64>,
+    pub target: Option<Target>,
     /// Our implementation.
     pub ours: Option<f64>,
     /// The reference implementation.
@@ -142,7 +156,7 @@ pub fn markdown(rows: &[Measured]) -> String {
             ratio(row.sri, row.ours),
             time(row.limit),
             ratio(row.ours, row.limit),
-            row.target.map_or_else(String::new, |target| format!("≤ {}", time(Some(target)))),
+            row.target.map_or_else(String::new, to_reach),
         ));
     }
     table
@@ -156,6 +170,14 @@ fn time(nanoseconds: Option<f64>) -> String {
         Some(ns) if ns < 10_000.0 => format!("{:.2} µs", ns / 1e3),
         Some(ns) if ns < 100_000.0 => format!("{:.1} µs", ns / 1e3),
         Some(ns) => format!("{:.0} µs", ns / 1e3),
+    }
+}
+
+fn to_reach(target: Target) -> String {
+    let absolute = time(Some(target.nanoseconds));
+    match target.limit {
+        None => format!("≤ {absolute}"),
+        Some(limit) => format!("≤ {absolute} at a limit of {}: {:.2}", time(Some(limit)), target.nanoseconds / limit),
     }
 }
 
@@ -180,6 +202,10 @@ mod tests {
         assert!(count.iter().all(|count| *count > 3));
         let table = markdown(&[measured]);
         assert!(table.ends_with("| ≤ 5.00 µs |\n") && table.contains("| – | – |"), "{table}");
+        assert_eq!(
+            to_reach(Target { nanoseconds: 27_000.0, limit: Some(24_400.0) }),
+            "≤ 27.0 µs at a limit of 24.4 µs: 1.11"
+        );
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::{handshake, plain::feed, share};
 const HEADER: usize = 6;
 
 pub fn share() -> Row<'static> {
-    Row::new("share: encode, encrypt, decrypt, decode").target(900.0).ours(ours()).sri(sri()).limit(limit())
+    Row::new("share: encode, encrypt, decrypt, decode").target_at(900.0, 690.0).ours(ours()).sri(sri()).limit(limit())
 }
 
 fn ours() -> impl FnMut() {
@@ -97,7 +97,7 @@ pub fn longest() -> Row<'static> {
     let (mut for_sri, mut for_limit) = (Vec::with_capacity(MAX_PLAINTEXT + 16), data.clone());
     for_sri.resize(MAX_PLAINTEXT, 7);
     Row::new("noise message of 65,519 bytes: encrypt")
-        .target(27_000.0)
+        .target_at(27_000.0, 24_400.0)
         .ours(move || {
             black_box(client.encrypt_in_place(black_box(&mut data)).unwrap());
         })

@@ -8,6 +8,25 @@
 //! They derive `serde::Serialize` and `Deserialize` too, where that crate has its feature `with_serde`: the code for
 //! these stands in `binary_sv2::with_serde!`, a macro that keeps or drops it. Features of the deriving crate do not
 //! matter, and it needs no dependency on serde.
+//!
+//! **Limits.** The macros read names, not types: whether a field has a wire form is for the compiler to say, at the
+//! generated code. Neither a `where` clause nor type parameters are understood.
+//!
+//! ```
+//! use binary_sv2::{Decodable, Encodable, Str0_255, from_bytes, to_bytes};
+//!
+//! #[derive(Encodable, Decodable, Debug, PartialEq)]
+//! struct CloseChannel<'a> {
+//!     channel_id: u32,
+//!     reason_code: Str0_255<'a>,
+//! }
+//!
+//! let message = CloseChannel { channel_id: 1, reason_code: Str0_255::try_from("bye")? };
+//! let bytes = to_bytes(&message)?;
+//! assert_eq!(bytes, [1, 0, 0, 0, 3, b'b', b'y', b'e']);
+//! assert_eq!(from_bytes(&bytes), Ok(message));
+//! # Ok::<(), binary_sv2::Error>(())
+//! ```
 
 mod parse;
 mod serde;

@@ -9,7 +9,9 @@ use crate::primitives::{owned_already, serde_as_itself};
 use crate::{Decodable, Element, Encodable, Error, Reader, Writer};
 
 /// B0_32: up to 32 bytes, held inline.
+// Aligned so that it is moved in the portions it is written in; else the CPU has to wait for its own stores.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(align(8))]
 pub struct B0_32 {
     // Bytes from `len` on are zero, so that the derived comparisons see the content only.
     bytes: [u8; B0_32_MAX],
