@@ -2,4 +2,5 @@
 
 mod bad_input;
 mod devnet;
+mod key_log;
 mod node;
