@@ -1,6 +1,77 @@
 //! Tokio driver for sans-io cores: listener, shards, identity, shutdown, configuration, logs.
 //!
-//! The driver takes no decisions: what a connection does is its [`Core`](crate::core::Core)'s business. [`shard`] runs many cores on one thread.
+//! The driver takes no decisions: what a connection does is its [`Core`](crate::core::Core)'s business. [`shard`] runs many
+//! cores on one thread; [`listener`] hands it connections; [`identity`] has the certificates for their handshakes
+//! (sv2-spec §4.5). [`config`], [`log`], [`files`], [`shutdown`] are what every program needs.
+//!
+//! # What it refuses
+//! Peers that do not finish the handshake in time, send what does not decrypt, announce messages over the limit, or do not
+//! read: each is dropped with one log line. Configuration files with unknown keys, and key files that others may read.
+//!
+//! # Limits
+//! [`shard::Limits`] per listener, the number of connections by the semaphore that [`listener::accept_loop`] is given, unsent
+//! bytes by each core's [`outbound_limit`](crate::core::Core::outbound_limit), configuration files by
+//! [`config::MAX_CONFIG_BYTES`].
+//!
+//! # Example
+//! A server that greets every client and closes the connection:
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//! use common_messages_sv2::SetupConnectionSuccess;
+//! use framing_sv2::Header;
+//! use network_helpers::{Connection, Security::Plain};
+//! use stratum_runtime::{
+//!     core::{Clock, Core, Sink},
+//!     listener::accept_loop,
+//!     shard::{Limits, Security, Service, Shard},
+//!     shutdown::Shutdown,
+//! };
+//! use tokio::sync::{Semaphore, mpsc, watch};
+//!
+//! struct Greeter;
+//!
+//! impl Core for Greeter {
+//!     type Notice = ();
+//!     type Report = ();
+//!     fn handle_frame<S: Sink<Report = ()>>(&mut self, _: Duration, _: Header, _: &[u8], _: &mut S) {}
+//!     fn finish_input<S: Sink<Report = ()>>(&mut self, _: Duration, _: &mut S) {}
+//!     fn handle_notice<S: Sink<Report = ()>>(&mut self, _: Duration, _: &Arc<()>, sink: &mut S) {
+//!         sink.send(&SetupConnectionSuccess { used_version: 2, flags: 0 });
+//!         sink.disconnect("greeted");
+//!     }
+//!     fn poll_timeout(&self) -> Option<Duration> {
+//!         None
+//!     }
+//!     fn handle_timeout<S: Sink<Report = ()>>(&mut self, _: Duration, _: &mut S) {}
+//!     fn outbound_limit(&self) -> usize {
+//!         1024
+//!     }
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let shutdown = Shutdown::new();
+//! let (_state, notices) = watch::channel(Arc::new(()));
+//! let (reports, _) = mpsc::channel(1);
+//! let shard = Shard::spawn(0, Clock::start(), notices, reports, shutdown.clone())?;
+//! let second = Duration::from_secs(1);
+//! let service = Arc::new(Service {
+//!     security: Security::Plain,
+//!     limits: Limits { message_bytes: 1024, handshake: 10 * second, unsent: 30 * second },
+//!     make: Arc::new(|_, _| Greeter),
+//! });
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let address = listener.local_addr()?.to_string();
+//! let serve = move |accepted| shard.serve(accepted, service.clone());
+//! let server = tokio::spawn(accept_loop(listener, Arc::new(Semaphore::new(100)), shutdown.clone(), serve));
+//!
+//! let mut client = Connection::connect(&address, Plain).await?;
+//! assert_eq!(client.read_frame().await?.header().message_type(), 0x01);
+//! shutdown.cancel();
+//! server.await?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
 #![warn(missing_docs)]
 
 pub mod config;

@@ -14,6 +14,37 @@
 //!   else a future template and the tip back to back. Templates with more fees follow, not marked future.
 //! - A source may send a transaction-free future template for the height after next, so that the next tip needs only a
 //!   few bytes (`docs/adr/0001-empty-future-template.md`).
+//!
+//! # What it refuses
+//! Templates, tips and answers that make no sense, servers of another authority, nodes whose interface is of an unknown
+//! version. Each is [`Event::Down`] with the reason, and a retry.
+//!
+//! # Limits
+//! [`EVENT_QUEUE`] events and [`COMMAND_QUEUE`] commands wait per subscription: who does not read holds up its own
+//! subscription only. What each source keeps is bounded by constants in its module.
+//!
+//! # Example
+//! ```
+//! use template_source::{Constraints, Event, TemplateSource, devnet::{Devnet, DevnetConfig}};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let source = Devnet::new(DevnetConfig::default())?;
+//! let mut subscription = source.subscribe(Constraints::default());
+//! let mut futures = Vec::new();
+//! while let Some(event) = subscription.events.recv().await {
+//!     match event {
+//!         Event::Template(template) => futures.push(template.id),
+//!         Event::Tip(tip) => {
+//!             assert!(futures.contains(&tip.template_id), "a tip activates a template that came before");
+//!             break;
+//!         }
+//!         _ => {}
+//!     }
+//! }
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
 #![warn(missing_docs)]
 
 pub mod bitcoin_ipc;

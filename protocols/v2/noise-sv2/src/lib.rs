@@ -14,6 +14,14 @@
 //! the given authority, noise messages over 65,535 bytes, and the 2^64th message under one key. After any error the
 //! connection is to be dropped. Nothing here panics on what a peer sends.
 //!
+//! # Limits
+//! Memory per connection is fixed: two keys and two counters; nothing is allocated by what a peer says. A noise message
+//! carries up to [`MAX_PLAINTEXT`] bytes, a URL has up to [`url::MAX_URL_LENGTH`]. Certificates are checked with
+//! [`CLOCK_LEEWAY`] for clocks that differ. Where the specification leaves a choice, ours are in `docs/spec/noise.md`.
+//!
+//! # Debugging
+//! [`key_log`] exports a connection's keys by explicit call, for reading captures; nothing else does.
+//!
 //! # Example
 //! ```
 //! use noise_sv2::{AuthoritySecretKey, Initiator, Responder, ServerIdentity, Validity};
