@@ -425,7 +425,7 @@ typedef struct {
     Sv2Bytes coinbase_tx_outputs;
     /// Coinbase transaction's nLockTime.
     uint32_t coinbase_tx_locktime;
-    /// Hashes beside the coinbase's path to the root, deepest first. SEQ0_255[U256].
+    /// Hashes beside the coinbase's path to the root, deepest first. SEQ0_255 of U256.
     Sv2Seq merkle_path;
 } Sv2NewTemplate;
 
@@ -461,7 +461,7 @@ typedef struct {
     uint64_t template_id;
     /// Opaque data a pool may need to check the work. B0_64K.
     Sv2Bytes excess_data;
-    /// Every transaction but the coinbase, in block order, witnesses included. SEQ0_64K[B0_16M].
+    /// Every transaction but the coinbase, in block order, witnesses included. SEQ0_64K of B0_16M.
     Sv2Seq transaction_list;
 } Sv2RequestTransactionDataSuccess;
 
@@ -605,7 +605,7 @@ typedef struct {
 typedef struct {
     /// The group; shares its number space with channels.
     uint32_t group_channel_id;
-    /// Open channels that move to the group. SEQ0_64K[U32].
+    /// Open channels that move to the group. SEQ0_64K of U32.
     Sv2Seq channel_ids;
 } Sv2SetGroupChannel;
 
@@ -699,7 +699,7 @@ typedef struct {
     uint32_t version;
     /// Whether the BIP 323 bits of `version` may be rolled. 0 or 1.
     uint8_t version_rolling_allowed;
-    /// Hashes beside the coinbase's path to the root, deepest first. SEQ0_255[U256].
+    /// Hashes beside the coinbase's path to the root, deepest first. SEQ0_255 of U256.
     Sv2Seq merkle_path;
     /// Coinbase before the extranonce, without BIP 141 fields. B0_64K.
     Sv2Bytes coinbase_tx_prefix;
@@ -747,7 +747,7 @@ typedef struct {
     Sv2Bytes coinbase_tx_outputs;
     /// Coinbase transaction's nLockTime.
     uint32_t coinbase_tx_locktime;
-    /// Hashes beside the coinbase's path to the root, deepest first. SEQ0_255[U256].
+    /// Hashes beside the coinbase's path to the root, deepest first. SEQ0_255 of U256.
     Sv2Seq merkle_path;
 } Sv2SetCustomMiningJob;
 
@@ -802,7 +802,7 @@ typedef struct {
     Sv2Bytes coinbase_tx_prefix;
     /// Coinbase behind the extranonce, BIP 141 fields included. B0_64K.
     Sv2Bytes coinbase_tx_suffix;
-    /// Witness ids of the transactions in block order, without the coinbase. SEQ0_64K[U256].
+    /// Witness ids of the transactions in block order, without the coinbase. SEQ0_64K of U256.
     Sv2Seq wtxid_list;
     /// Opaque data a pool may need to check the work. B0_64K.
     Sv2Bytes excess_data;
@@ -830,7 +830,7 @@ typedef struct {
 typedef struct {
     /// Of the `DeclareMiningJob`.
     uint32_t request_id;
-    /// Positions in `wtxid_list`, from 0. SEQ0_64K[U16].
+    /// Positions in `wtxid_list`, from 0. SEQ0_64K of U16.
     Sv2Seq unknown_tx_position_list;
 } Sv2ProvideMissingTransactions;
 
@@ -838,7 +838,7 @@ typedef struct {
 typedef struct {
     /// Of the `DeclareMiningJob`.
     uint32_t request_id;
-    /// Whole transactions in the order of the request. SEQ0_64K[B0_16M].
+    /// Whole transactions in the order of the request. SEQ0_64K of B0_16M.
     Sv2Seq transaction_list;
 } Sv2ProvideMissingTransactionsSuccess;
 
@@ -862,7 +862,7 @@ typedef struct {
 typedef struct {
     /// The answer repeats it.
     uint16_t request_id;
-    /// Ids of the extensions the client wants to use. SEQ0_64K[U16].
+    /// Ids of the extensions the client wants to use. SEQ0_64K of U16.
     Sv2Seq requested_extensions;
 } Sv2RequestExtensions;
 
@@ -870,7 +870,7 @@ typedef struct {
 typedef struct {
     /// From the request.
     uint16_t request_id;
-    /// Those of the requested extensions the server supports. SEQ0_64K[U16].
+    /// Those of the requested extensions the server supports. SEQ0_64K of U16.
     Sv2Seq supported_extensions;
 } Sv2RequestExtensionsSuccess;
 
@@ -878,107 +878,107 @@ typedef struct {
 typedef struct {
     /// From the request.
     uint16_t request_id;
-    /// Those of the requested extensions the server does not support. SEQ0_64K[U16].
+    /// Those of the requested extensions the server does not support. SEQ0_64K of U16.
     Sv2Seq unsupported_extensions;
-    /// Extensions the server needs and the client did not request. SEQ0_64K[U16].
+    /// Extensions the server needs and the client did not request. SEQ0_64K of U16.
     Sv2Seq required_extensions;
 } Sv2RequestExtensionsError;
 
 /// The fields of one message.
 typedef union {
-    /// When `kind` is [`SV2_SETUP_CONNECTION`](Sv2Kind::SV2_SETUP_CONNECTION).
+    /// When `kind` is `SV2_SETUP_CONNECTION`.
     Sv2SetupConnection setup_connection;
-    /// When `kind` is [`SV2_SETUP_CONNECTION_SUCCESS`](Sv2Kind::SV2_SETUP_CONNECTION_SUCCESS).
+    /// When `kind` is `SV2_SETUP_CONNECTION_SUCCESS`.
     Sv2SetupConnectionSuccess setup_connection_success;
-    /// When `kind` is [`SV2_SETUP_CONNECTION_ERROR`](Sv2Kind::SV2_SETUP_CONNECTION_ERROR).
+    /// When `kind` is `SV2_SETUP_CONNECTION_ERROR`.
     Sv2SetupConnectionError setup_connection_error;
-    /// When `kind` is [`SV2_CHANNEL_ENDPOINT_CHANGED`](Sv2Kind::SV2_CHANNEL_ENDPOINT_CHANGED).
+    /// When `kind` is `SV2_CHANNEL_ENDPOINT_CHANGED`.
     Sv2ChannelEndpointChanged channel_endpoint_changed;
-    /// When `kind` is [`SV2_RECONNECT`](Sv2Kind::SV2_RECONNECT).
+    /// When `kind` is `SV2_RECONNECT`.
     Sv2Reconnect reconnect;
-    /// When `kind` is [`SV2_COINBASE_OUTPUT_CONSTRAINTS`](Sv2Kind::SV2_COINBASE_OUTPUT_CONSTRAINTS).
+    /// When `kind` is `SV2_COINBASE_OUTPUT_CONSTRAINTS`.
     Sv2CoinbaseOutputConstraints coinbase_output_constraints;
-    /// When `kind` is [`SV2_NEW_TEMPLATE`](Sv2Kind::SV2_NEW_TEMPLATE).
+    /// When `kind` is `SV2_NEW_TEMPLATE`.
     Sv2NewTemplate new_template;
-    /// When `kind` is [`SV2_TEMPLATE_SET_NEW_PREV_HASH`](Sv2Kind::SV2_TEMPLATE_SET_NEW_PREV_HASH).
+    /// When `kind` is `SV2_TEMPLATE_SET_NEW_PREV_HASH`.
     Sv2TemplateSetNewPrevHash template_set_new_prev_hash;
-    /// When `kind` is [`SV2_REQUEST_TRANSACTION_DATA`](Sv2Kind::SV2_REQUEST_TRANSACTION_DATA).
+    /// When `kind` is `SV2_REQUEST_TRANSACTION_DATA`.
     Sv2RequestTransactionData request_transaction_data;
-    /// When `kind` is [`SV2_REQUEST_TRANSACTION_DATA_SUCCESS`](Sv2Kind::SV2_REQUEST_TRANSACTION_DATA_SUCCESS).
+    /// When `kind` is `SV2_REQUEST_TRANSACTION_DATA_SUCCESS`.
     Sv2RequestTransactionDataSuccess request_transaction_data_success;
-    /// When `kind` is [`SV2_REQUEST_TRANSACTION_DATA_ERROR`](Sv2Kind::SV2_REQUEST_TRANSACTION_DATA_ERROR).
+    /// When `kind` is `SV2_REQUEST_TRANSACTION_DATA_ERROR`.
     Sv2RequestTransactionDataError request_transaction_data_error;
-    /// When `kind` is [`SV2_SUBMIT_SOLUTION`](Sv2Kind::SV2_SUBMIT_SOLUTION).
+    /// When `kind` is `SV2_SUBMIT_SOLUTION`.
     Sv2SubmitSolution submit_solution;
-    /// When `kind` is [`SV2_OPEN_STANDARD_MINING_CHANNEL`](Sv2Kind::SV2_OPEN_STANDARD_MINING_CHANNEL).
+    /// When `kind` is `SV2_OPEN_STANDARD_MINING_CHANNEL`.
     Sv2OpenStandardMiningChannel open_standard_mining_channel;
-    /// When `kind` is [`SV2_OPEN_STANDARD_MINING_CHANNEL_SUCCESS`](Sv2Kind::SV2_OPEN_STANDARD_MINING_CHANNEL_SUCCESS).
+    /// When `kind` is `SV2_OPEN_STANDARD_MINING_CHANNEL_SUCCESS`.
     Sv2OpenStandardMiningChannelSuccess open_standard_mining_channel_success;
-    /// When `kind` is [`SV2_OPEN_EXTENDED_MINING_CHANNEL`](Sv2Kind::SV2_OPEN_EXTENDED_MINING_CHANNEL).
+    /// When `kind` is `SV2_OPEN_EXTENDED_MINING_CHANNEL`.
     Sv2OpenExtendedMiningChannel open_extended_mining_channel;
-    /// When `kind` is [`SV2_OPEN_EXTENDED_MINING_CHANNEL_SUCCESS`](Sv2Kind::SV2_OPEN_EXTENDED_MINING_CHANNEL_SUCCESS).
+    /// When `kind` is `SV2_OPEN_EXTENDED_MINING_CHANNEL_SUCCESS`.
     Sv2OpenExtendedMiningChannelSuccess open_extended_mining_channel_success;
-    /// When `kind` is [`SV2_OPEN_MINING_CHANNEL_ERROR`](Sv2Kind::SV2_OPEN_MINING_CHANNEL_ERROR).
+    /// When `kind` is `SV2_OPEN_MINING_CHANNEL_ERROR`.
     Sv2OpenMiningChannelError open_mining_channel_error;
-    /// When `kind` is [`SV2_UPDATE_CHANNEL`](Sv2Kind::SV2_UPDATE_CHANNEL).
+    /// When `kind` is `SV2_UPDATE_CHANNEL`.
     Sv2UpdateChannel update_channel;
-    /// When `kind` is [`SV2_UPDATE_CHANNEL_ERROR`](Sv2Kind::SV2_UPDATE_CHANNEL_ERROR).
+    /// When `kind` is `SV2_UPDATE_CHANNEL_ERROR`.
     Sv2UpdateChannelError update_channel_error;
-    /// When `kind` is [`SV2_CLOSE_CHANNEL`](Sv2Kind::SV2_CLOSE_CHANNEL).
+    /// When `kind` is `SV2_CLOSE_CHANNEL`.
     Sv2CloseChannel close_channel;
-    /// When `kind` is [`SV2_SET_EXTRANONCE_PREFIX`](Sv2Kind::SV2_SET_EXTRANONCE_PREFIX).
+    /// When `kind` is `SV2_SET_EXTRANONCE_PREFIX`.
     Sv2SetExtranoncePrefix set_extranonce_prefix;
-    /// When `kind` is [`SV2_SET_TARGET`](Sv2Kind::SV2_SET_TARGET).
+    /// When `kind` is `SV2_SET_TARGET`.
     Sv2SetTarget set_target;
-    /// When `kind` is [`SV2_SET_GROUP_CHANNEL`](Sv2Kind::SV2_SET_GROUP_CHANNEL).
+    /// When `kind` is `SV2_SET_GROUP_CHANNEL`.
     Sv2SetGroupChannel set_group_channel;
-    /// When `kind` is [`SV2_SUBMIT_SHARES_STANDARD`](Sv2Kind::SV2_SUBMIT_SHARES_STANDARD).
+    /// When `kind` is `SV2_SUBMIT_SHARES_STANDARD`.
     Sv2SubmitSharesStandard submit_shares_standard;
-    /// When `kind` is [`SV2_SUBMIT_SHARES_EXTENDED`](Sv2Kind::SV2_SUBMIT_SHARES_EXTENDED).
+    /// When `kind` is `SV2_SUBMIT_SHARES_EXTENDED`.
     Sv2SubmitSharesExtended submit_shares_extended;
-    /// When `kind` is [`SV2_SUBMIT_SHARES_SUCCESS`](Sv2Kind::SV2_SUBMIT_SHARES_SUCCESS).
+    /// When `kind` is `SV2_SUBMIT_SHARES_SUCCESS`.
     Sv2SubmitSharesSuccess submit_shares_success;
-    /// When `kind` is [`SV2_SUBMIT_SHARES_ERROR`](Sv2Kind::SV2_SUBMIT_SHARES_ERROR).
+    /// When `kind` is `SV2_SUBMIT_SHARES_ERROR`.
     Sv2SubmitSharesError submit_shares_error;
-    /// When `kind` is [`SV2_NEW_MINING_JOB`](Sv2Kind::SV2_NEW_MINING_JOB).
+    /// When `kind` is `SV2_NEW_MINING_JOB`.
     Sv2NewMiningJob new_mining_job;
-    /// When `kind` is [`SV2_NEW_EXTENDED_MINING_JOB`](Sv2Kind::SV2_NEW_EXTENDED_MINING_JOB).
+    /// When `kind` is `SV2_NEW_EXTENDED_MINING_JOB`.
     Sv2NewExtendedMiningJob new_extended_mining_job;
-    /// When `kind` is [`SV2_MINING_SET_NEW_PREV_HASH`](Sv2Kind::SV2_MINING_SET_NEW_PREV_HASH).
+    /// When `kind` is `SV2_MINING_SET_NEW_PREV_HASH`.
     Sv2MiningSetNewPrevHash mining_set_new_prev_hash;
-    /// When `kind` is [`SV2_SET_CUSTOM_MINING_JOB`](Sv2Kind::SV2_SET_CUSTOM_MINING_JOB).
+    /// When `kind` is `SV2_SET_CUSTOM_MINING_JOB`.
     Sv2SetCustomMiningJob set_custom_mining_job;
-    /// When `kind` is [`SV2_SET_CUSTOM_MINING_JOB_SUCCESS`](Sv2Kind::SV2_SET_CUSTOM_MINING_JOB_SUCCESS).
+    /// When `kind` is `SV2_SET_CUSTOM_MINING_JOB_SUCCESS`.
     Sv2SetCustomMiningJobSuccess set_custom_mining_job_success;
-    /// When `kind` is [`SV2_SET_CUSTOM_MINING_JOB_ERROR`](Sv2Kind::SV2_SET_CUSTOM_MINING_JOB_ERROR).
+    /// When `kind` is `SV2_SET_CUSTOM_MINING_JOB_ERROR`.
     Sv2SetCustomMiningJobError set_custom_mining_job_error;
-    /// When `kind` is [`SV2_ALLOCATE_MINING_JOB_TOKEN`](Sv2Kind::SV2_ALLOCATE_MINING_JOB_TOKEN).
+    /// When `kind` is `SV2_ALLOCATE_MINING_JOB_TOKEN`.
     Sv2AllocateMiningJobToken allocate_mining_job_token;
-    /// When `kind` is [`SV2_ALLOCATE_MINING_JOB_TOKEN_SUCCESS`](Sv2Kind::SV2_ALLOCATE_MINING_JOB_TOKEN_SUCCESS).
+    /// When `kind` is `SV2_ALLOCATE_MINING_JOB_TOKEN_SUCCESS`.
     Sv2AllocateMiningJobTokenSuccess allocate_mining_job_token_success;
-    /// When `kind` is [`SV2_DECLARE_MINING_JOB`](Sv2Kind::SV2_DECLARE_MINING_JOB).
+    /// When `kind` is `SV2_DECLARE_MINING_JOB`.
     Sv2DeclareMiningJob declare_mining_job;
-    /// When `kind` is [`SV2_DECLARE_MINING_JOB_SUCCESS`](Sv2Kind::SV2_DECLARE_MINING_JOB_SUCCESS).
+    /// When `kind` is `SV2_DECLARE_MINING_JOB_SUCCESS`.
     Sv2DeclareMiningJobSuccess declare_mining_job_success;
-    /// When `kind` is [`SV2_DECLARE_MINING_JOB_ERROR`](Sv2Kind::SV2_DECLARE_MINING_JOB_ERROR).
+    /// When `kind` is `SV2_DECLARE_MINING_JOB_ERROR`.
     Sv2DeclareMiningJobError declare_mining_job_error;
-    /// When `kind` is [`SV2_PROVIDE_MISSING_TRANSACTIONS`](Sv2Kind::SV2_PROVIDE_MISSING_TRANSACTIONS).
+    /// When `kind` is `SV2_PROVIDE_MISSING_TRANSACTIONS`.
     Sv2ProvideMissingTransactions provide_missing_transactions;
-    /// When `kind` is [`SV2_PROVIDE_MISSING_TRANSACTIONS_SUCCESS`](Sv2Kind::SV2_PROVIDE_MISSING_TRANSACTIONS_SUCCESS).
+    /// When `kind` is `SV2_PROVIDE_MISSING_TRANSACTIONS_SUCCESS`.
     Sv2ProvideMissingTransactionsSuccess provide_missing_transactions_success;
-    /// When `kind` is [`SV2_PUSH_SOLUTION`](Sv2Kind::SV2_PUSH_SOLUTION).
+    /// When `kind` is `SV2_PUSH_SOLUTION`.
     Sv2PushSolution push_solution;
-    /// When `kind` is [`SV2_REQUEST_EXTENSIONS`](Sv2Kind::SV2_REQUEST_EXTENSIONS).
+    /// When `kind` is `SV2_REQUEST_EXTENSIONS`.
     Sv2RequestExtensions request_extensions;
-    /// When `kind` is [`SV2_REQUEST_EXTENSIONS_SUCCESS`](Sv2Kind::SV2_REQUEST_EXTENSIONS_SUCCESS).
+    /// When `kind` is `SV2_REQUEST_EXTENSIONS_SUCCESS`.
     Sv2RequestExtensionsSuccess request_extensions_success;
-    /// When `kind` is [`SV2_REQUEST_EXTENSIONS_ERROR`](Sv2Kind::SV2_REQUEST_EXTENSIONS_ERROR).
+    /// When `kind` is `SV2_REQUEST_EXTENSIONS_ERROR`.
     Sv2RequestExtensionsError request_extensions_error;
 } Sv2Body;
 
 /// A message, decoded or to be encoded. Begin with all zero: `Sv2Message message = {0};`.
 typedef struct {
-    /// Which message: one of the [`Sv2Kind`] numbers. Says which member of `body` holds.
+    /// Which message: one of the `Sv2Kind` numbers. Says which member of `body` holds.
     uint32_t kind;
     /// The fields.
     Sv2Body body;

@@ -3,15 +3,22 @@
 mod support;
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use support::{SYSTEM_LIBRARIES, cc, library, package, root, run};
+use support::{library, package, root, run};
 
 const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 const SANITIZERS: [&str; 2] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+
+/// Libraries of the system that Rust's standard library needs.
+const SYSTEM_LIBRARIES: [&str; 3] = ["-lpthread", "-ldl", "-lm"];
+
+fn cc() -> Command {
+    Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()))
+}
 
 /// Builds the C tests against a library.
 fn build(folder: &Path, library: &Path, flags: &[&str]) -> PathBuf {

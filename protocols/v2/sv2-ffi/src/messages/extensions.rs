@@ -8,7 +8,7 @@ use crate::types::Sv2Seq;
 pub struct Sv2RequestExtensions {
     /// The answer repeats it.
     pub request_id: u16,
-    /// Ids of the extensions the client wants to use. SEQ0_64K[U16].
+    /// Ids of the extensions the client wants to use. SEQ0_64K of U16.
     pub requested_extensions: Sv2Seq,
 }
 
@@ -18,7 +18,7 @@ pub struct Sv2RequestExtensions {
 pub struct Sv2RequestExtensionsSuccess {
     /// From the request.
     pub request_id: u16,
-    /// Those of the requested extensions the server supports. SEQ0_64K[U16].
+    /// Those of the requested extensions the server supports. SEQ0_64K of U16.
     pub supported_extensions: Sv2Seq,
 }
 
@@ -28,8 +28,8 @@ pub struct Sv2RequestExtensionsSuccess {
 pub struct Sv2RequestExtensionsError {
     /// From the request.
     pub request_id: u16,
-    /// Those of the requested extensions the server does not support. SEQ0_64K[U16].
+    /// Those of the requested extensions the server does not support. SEQ0_64K of U16.
     pub unsupported_extensions: Sv2Seq,
-    /// Extensions the server needs and the client did not request. SEQ0_64K[U16].
+    /// Extensions the server needs and the client did not request. SEQ0_64K of U16.
     pub required_extensions: Sv2Seq,
 }

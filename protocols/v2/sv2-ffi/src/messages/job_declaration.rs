@@ -39,7 +39,7 @@ pub struct Sv2DeclareMiningJob {
     pub coinbase_tx_prefix: Sv2Bytes,
     /// Coinbase behind the extranonce, BIP 141 fields included. B0_64K.
     pub coinbase_tx_suffix: Sv2Bytes,
-    /// Witness ids of the transactions in block order, without the coinbase. SEQ0_64K[U256].
+    /// Witness ids of the transactions in block order, without the coinbase. SEQ0_64K of U256.
     pub wtxid_list: Sv2Seq,
     /// Opaque data a pool may need to check the work. B0_64K.
     pub excess_data: Sv2Bytes,
@@ -73,7 +73,7 @@ pub struct Sv2DeclareMiningJobError {
 pub struct Sv2ProvideMissingTransactions {
     /// Of the `DeclareMiningJob`.
     pub request_id: u32,
-    /// Positions in `wtxid_list`, from 0. SEQ0_64K[U16].
+    /// Positions in `wtxid_list`, from 0. SEQ0_64K of U16.
     pub unknown_tx_position_list: Sv2Seq,
 }
 
@@ -83,7 +83,7 @@ pub struct Sv2ProvideMissingTransactions {
 pub struct Sv2ProvideMissingTransactionsSuccess {
     /// Of the `DeclareMiningJob`.
     pub request_id: u32,
-    /// Whole transactions in the order of the request. SEQ0_64K[B0_16M].
+    /// Whole transactions in the order of the request. SEQ0_64K of B0_16M.
     pub transaction_list: Sv2Seq,
 }
 

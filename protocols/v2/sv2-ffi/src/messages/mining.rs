@@ -134,7 +134,7 @@ pub struct Sv2SetTarget {
 pub struct Sv2SetGroupChannel {
     /// The group; shares its number space with channels.
     pub group_channel_id: u32,
-    /// Open channels that move to the group. SEQ0_64K[U32].
+    /// Open channels that move to the group. SEQ0_64K of U32.
     pub channel_ids: Sv2Seq,
 }
 
@@ -232,7 +232,7 @@ pub struct Sv2NewExtendedMiningJob {
     pub version: u32,
     /// Whether the BIP 323 bits of `version` may be rolled. 0 or 1.
     pub version_rolling_allowed: u8,
-    /// Hashes beside the coinbase's path to the root, deepest first. SEQ0_255[U256].
+    /// Hashes beside the coinbase's path to the root, deepest first. SEQ0_255 of U256.
     pub merkle_path: Sv2Seq,
     /// Coinbase before the extranonce, without BIP 141 fields. B0_64K.
     pub coinbase_tx_prefix: Sv2Bytes,
@@ -284,7 +284,7 @@ pub struct Sv2SetCustomMiningJob {
     pub coinbase_tx_outputs: Sv2Bytes,
     /// Coinbase transaction's nLockTime.
     pub coinbase_tx_locktime: u32,
-    /// Hashes beside the coinbase's path to the root, deepest first. SEQ0_255[U256].
+    /// Hashes beside the coinbase's path to the root, deepest first. SEQ0_255 of U256.
     pub merkle_path: Sv2Seq,
 }
 

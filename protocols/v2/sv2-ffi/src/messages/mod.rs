@@ -121,7 +121,7 @@ pub enum Sv2Kind {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Sv2Message {
-    /// Which message: one of the [`Sv2Kind`] numbers. Says which member of `body` holds.
+    /// Which message: one of the `Sv2Kind` numbers. Says which member of `body` holds.
     pub kind: u32,
     /// The fields.
     pub body: Sv2Body,
@@ -133,93 +133,93 @@ pub struct Sv2Message {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub union Sv2Body {
-    /// When `kind` is [`SV2_SETUP_CONNECTION`](Sv2Kind::SV2_SETUP_CONNECTION).
+    /// When `kind` is `SV2_SETUP_CONNECTION`.
     pub setup_connection: Sv2SetupConnection,
-    /// When `kind` is [`SV2_SETUP_CONNECTION_SUCCESS`](Sv2Kind::SV2_SETUP_CONNECTION_SUCCESS).
+    /// When `kind` is `SV2_SETUP_CONNECTION_SUCCESS`.
     pub setup_connection_success: Sv2SetupConnectionSuccess,
-    /// When `kind` is [`SV2_SETUP_CONNECTION_ERROR`](Sv2Kind::SV2_SETUP_CONNECTION_ERROR).
+    /// When `kind` is `SV2_SETUP_CONNECTION_ERROR`.
     pub setup_connection_error: Sv2SetupConnectionError,
-    /// When `kind` is [`SV2_CHANNEL_ENDPOINT_CHANGED`](Sv2Kind::SV2_CHANNEL_ENDPOINT_CHANGED).
+    /// When `kind` is `SV2_CHANNEL_ENDPOINT_CHANGED`.
     pub channel_endpoint_changed: Sv2ChannelEndpointChanged,
-    /// When `kind` is [`SV2_RECONNECT`](Sv2Kind::SV2_RECONNECT).
+    /// When `kind` is `SV2_RECONNECT`.
     pub reconnect: Sv2Reconnect,
-    /// When `kind` is [`SV2_COINBASE_OUTPUT_CONSTRAINTS`](Sv2Kind::SV2_COINBASE_OUTPUT_CONSTRAINTS).
+    /// When `kind` is `SV2_COINBASE_OUTPUT_CONSTRAINTS`.
     pub coinbase_output_constraints: Sv2CoinbaseOutputConstraints,
-    /// When `kind` is [`SV2_NEW_TEMPLATE`](Sv2Kind::SV2_NEW_TEMPLATE).
+    /// When `kind` is `SV2_NEW_TEMPLATE`.
     pub new_template: Sv2NewTemplate,
-    /// When `kind` is [`SV2_TEMPLATE_SET_NEW_PREV_HASH`](Sv2Kind::SV2_TEMPLATE_SET_NEW_PREV_HASH).
+    /// When `kind` is `SV2_TEMPLATE_SET_NEW_PREV_HASH`.
     pub template_set_new_prev_hash: Sv2TemplateSetNewPrevHash,
-    /// When `kind` is [`SV2_REQUEST_TRANSACTION_DATA`](Sv2Kind::SV2_REQUEST_TRANSACTION_DATA).
+    /// When `kind` is `SV2_REQUEST_TRANSACTION_DATA`.
     pub request_transaction_data: Sv2RequestTransactionData,
-    /// When `kind` is [`SV2_REQUEST_TRANSACTION_DATA_SUCCESS`](Sv2Kind::SV2_REQUEST_TRANSACTION_DATA_SUCCESS).
+    /// When `kind` is `SV2_REQUEST_TRANSACTION_DATA_SUCCESS`.
     pub request_transaction_data_success: Sv2RequestTransactionDataSuccess,
-    /// When `kind` is [`SV2_REQUEST_TRANSACTION_DATA_ERROR`](Sv2Kind::SV2_REQUEST_TRANSACTION_DATA_ERROR).
+    /// When `kind` is `SV2_REQUEST_TRANSACTION_DATA_ERROR`.
     pub request_transaction_data_error: Sv2RequestTransactionDataError,
-    /// When `kind` is [`SV2_SUBMIT_SOLUTION`](Sv2Kind::SV2_SUBMIT_SOLUTION).
+    /// When `kind` is `SV2_SUBMIT_SOLUTION`.
     pub submit_solution: Sv2SubmitSolution,
-    /// When `kind` is [`SV2_OPEN_STANDARD_MINING_CHANNEL`](Sv2Kind::SV2_OPEN_STANDARD_MINING_CHANNEL).
+    /// When `kind` is `SV2_OPEN_STANDARD_MINING_CHANNEL`.
     pub open_standard_mining_channel: Sv2OpenStandardMiningChannel,
-    /// When `kind` is [`SV2_OPEN_STANDARD_MINING_CHANNEL_SUCCESS`](Sv2Kind::SV2_OPEN_STANDARD_MINING_CHANNEL_SUCCESS).
+    /// When `kind` is `SV2_OPEN_STANDARD_MINING_CHANNEL_SUCCESS`.
     pub open_standard_mining_channel_success: Sv2OpenStandardMiningChannelSuccess,
-    /// When `kind` is [`SV2_OPEN_EXTENDED_MINING_CHANNEL`](Sv2Kind::SV2_OPEN_EXTENDED_MINING_CHANNEL).
+    /// When `kind` is `SV2_OPEN_EXTENDED_MINING_CHANNEL`.
     pub open_extended_mining_channel: Sv2OpenExtendedMiningChannel,
-    /// When `kind` is [`SV2_OPEN_EXTENDED_MINING_CHANNEL_SUCCESS`](Sv2Kind::SV2_OPEN_EXTENDED_MINING_CHANNEL_SUCCESS).
+    /// When `kind` is `SV2_OPEN_EXTENDED_MINING_CHANNEL_SUCCESS`.
     pub open_extended_mining_channel_success: Sv2OpenExtendedMiningChannelSuccess,
-    /// When `kind` is [`SV2_OPEN_MINING_CHANNEL_ERROR`](Sv2Kind::SV2_OPEN_MINING_CHANNEL_ERROR).
+    /// When `kind` is `SV2_OPEN_MINING_CHANNEL_ERROR`.
     pub open_mining_channel_error: Sv2OpenMiningChannelError,
-    /// When `kind` is [`SV2_UPDATE_CHANNEL`](Sv2Kind::SV2_UPDATE_CHANNEL).
+    /// When `kind` is `SV2_UPDATE_CHANNEL`.
     pub update_channel: Sv2UpdateChannel,
-    /// When `kind` is [`SV2_UPDATE_CHANNEL_ERROR`](Sv2Kind::SV2_UPDATE_CHANNEL_ERROR).
+    /// When `kind` is `SV2_UPDATE_CHANNEL_ERROR`.
     pub update_channel_error: Sv2UpdateChannelError,
-    /// When `kind` is [`SV2_CLOSE_CHANNEL`](Sv2Kind::SV2_CLOSE_CHANNEL).
+    /// When `kind` is `SV2_CLOSE_CHANNEL`.
     pub close_channel: Sv2CloseChannel,
-    /// When `kind` is [`SV2_SET_EXTRANONCE_PREFIX`](Sv2Kind::SV2_SET_EXTRANONCE_PREFIX).
+    /// When `kind` is `SV2_SET_EXTRANONCE_PREFIX`.
     pub set_extranonce_prefix: Sv2SetExtranoncePrefix,
-    /// When `kind` is [`SV2_SET_TARGET`](Sv2Kind::SV2_SET_TARGET).
+    /// When `kind` is `SV2_SET_TARGET`.
     pub set_target: Sv2SetTarget,
-    /// When `kind` is [`SV2_SET_GROUP_CHANNEL`](Sv2Kind::SV2_SET_GROUP_CHANNEL).
+    /// When `kind` is `SV2_SET_GROUP_CHANNEL`.
     pub set_group_channel: Sv2SetGroupChannel,
-    /// When `kind` is [`SV2_SUBMIT_SHARES_STANDARD`](Sv2Kind::SV2_SUBMIT_SHARES_STANDARD).
+    /// When `kind` is `SV2_SUBMIT_SHARES_STANDARD`.
     pub submit_shares_standard: Sv2SubmitSharesStandard,
-    /// When `kind` is [`SV2_SUBMIT_SHARES_EXTENDED`](Sv2Kind::SV2_SUBMIT_SHARES_EXTENDED).
+    /// When `kind` is `SV2_SUBMIT_SHARES_EXTENDED`.
     pub submit_shares_extended: Sv2SubmitSharesExtended,
-    /// When `kind` is [`SV2_SUBMIT_SHARES_SUCCESS`](Sv2Kind::SV2_SUBMIT_SHARES_SUCCESS).
+    /// When `kind` is `SV2_SUBMIT_SHARES_SUCCESS`.
     pub submit_shares_success: Sv2SubmitSharesSuccess,
-    /// When `kind` is [`SV2_SUBMIT_SHARES_ERROR`](Sv2Kind::SV2_SUBMIT_SHARES_ERROR).
+    /// When `kind` is `SV2_SUBMIT_SHARES_ERROR`.
     pub submit_shares_error: Sv2SubmitSharesError,
-    /// When `kind` is [`SV2_NEW_MINING_JOB`](Sv2Kind::SV2_NEW_MINING_JOB).
+    /// When `kind` is `SV2_NEW_MINING_JOB`.
     pub new_mining_job: Sv2NewMiningJob,
-    /// When `kind` is [`SV2_NEW_EXTENDED_MINING_JOB`](Sv2Kind::SV2_NEW_EXTENDED_MINING_JOB).
+    /// When `kind` is `SV2_NEW_EXTENDED_MINING_JOB`.
     pub new_extended_mining_job: Sv2NewExtendedMiningJob,
-    /// When `kind` is [`SV2_MINING_SET_NEW_PREV_HASH`](Sv2Kind::SV2_MINING_SET_NEW_PREV_HASH).
+    /// When `kind` is `SV2_MINING_SET_NEW_PREV_HASH`.
     pub mining_set_new_prev_hash: Sv2MiningSetNewPrevHash,
-    /// When `kind` is [`SV2_SET_CUSTOM_MINING_JOB`](Sv2Kind::SV2_SET_CUSTOM_MINING_JOB).
+    /// When `kind` is `SV2_SET_CUSTOM_MINING_JOB`.
     pub set_custom_mining_job: Sv2SetCustomMiningJob,
-    /// When `kind` is [`SV2_SET_CUSTOM_MINING_JOB_SUCCESS`](Sv2Kind::SV2_SET_CUSTOM_MINING_JOB_SUCCESS).
+    /// When `kind` is `SV2_SET_CUSTOM_MINING_JOB_SUCCESS`.
     pub set_custom_mining_job_success: Sv2SetCustomMiningJobSuccess,
-    /// When `kind` is [`SV2_SET_CUSTOM_MINING_JOB_ERROR`](Sv2Kind::SV2_SET_CUSTOM_MINING_JOB_ERROR).
+    /// When `kind` is `SV2_SET_CUSTOM_MINING_JOB_ERROR`.
     pub set_custom_mining_job_error: Sv2SetCustomMiningJobError,
-    /// When `kind` is [`SV2_ALLOCATE_MINING_JOB_TOKEN`](Sv2Kind::SV2_ALLOCATE_MINING_JOB_TOKEN).
+    /// When `kind` is `SV2_ALLOCATE_MINING_JOB_TOKEN`.
     pub allocate_mining_job_token: Sv2AllocateMiningJobToken,
-    /// When `kind` is [`SV2_ALLOCATE_MINING_JOB_TOKEN_SUCCESS`](Sv2Kind::SV2_ALLOCATE_MINING_JOB_TOKEN_SUCCESS).
+    /// When `kind` is `SV2_ALLOCATE_MINING_JOB_TOKEN_SUCCESS`.
     pub allocate_mining_job_token_success: Sv2AllocateMiningJobTokenSuccess,
-    /// When `kind` is [`SV2_DECLARE_MINING_JOB`](Sv2Kind::SV2_DECLARE_MINING_JOB).
+    /// When `kind` is `SV2_DECLARE_MINING_JOB`.
     pub declare_mining_job: Sv2DeclareMiningJob,
-    /// When `kind` is [`SV2_DECLARE_MINING_JOB_SUCCESS`](Sv2Kind::SV2_DECLARE_MINING_JOB_SUCCESS).
+    /// When `kind` is `SV2_DECLARE_MINING_JOB_SUCCESS`.
     pub declare_mining_job_success: Sv2DeclareMiningJobSuccess,
-    /// When `kind` is [`SV2_DECLARE_MINING_JOB_ERROR`](Sv2Kind::SV2_DECLARE_MINING_JOB_ERROR).
+    /// When `kind` is `SV2_DECLARE_MINING_JOB_ERROR`.
     pub declare_mining_job_error: Sv2DeclareMiningJobError,
-    /// When `kind` is [`SV2_PROVIDE_MISSING_TRANSACTIONS`](Sv2Kind::SV2_PROVIDE_MISSING_TRANSACTIONS).
+    /// When `kind` is `SV2_PROVIDE_MISSING_TRANSACTIONS`.
     pub provide_missing_transactions: Sv2ProvideMissingTransactions,
-    /// When `kind` is [`SV2_PROVIDE_MISSING_TRANSACTIONS_SUCCESS`](Sv2Kind::SV2_PROVIDE_MISSING_TRANSACTIONS_SUCCESS).
+    /// When `kind` is `SV2_PROVIDE_MISSING_TRANSACTIONS_SUCCESS`.
     pub provide_missing_transactions_success: Sv2ProvideMissingTransactionsSuccess,
-    /// When `kind` is [`SV2_PUSH_SOLUTION`](Sv2Kind::SV2_PUSH_SOLUTION).
+    /// When `kind` is `SV2_PUSH_SOLUTION`.
     pub push_solution: Sv2PushSolution,
-    /// When `kind` is [`SV2_REQUEST_EXTENSIONS`](Sv2Kind::SV2_REQUEST_EXTENSIONS).
+    /// When `kind` is `SV2_REQUEST_EXTENSIONS`.
     pub request_extensions: Sv2RequestExtensions,
-    /// When `kind` is [`SV2_REQUEST_EXTENSIONS_SUCCESS`](Sv2Kind::SV2_REQUEST_EXTENSIONS_SUCCESS).
+    /// When `kind` is `SV2_REQUEST_EXTENSIONS_SUCCESS`.
     pub request_extensions_success: Sv2RequestExtensionsSuccess,
-    /// When `kind` is [`SV2_REQUEST_EXTENSIONS_ERROR`](Sv2Kind::SV2_REQUEST_EXTENSIONS_ERROR).
+    /// When `kind` is `SV2_REQUEST_EXTENSIONS_ERROR`.
     pub request_extensions_error: Sv2RequestExtensionsError,
 }
 

@@ -36,7 +36,7 @@ pub struct Sv2NewTemplate {
     pub coinbase_tx_outputs: Sv2Bytes,
     /// Coinbase transaction's nLockTime.
     pub coinbase_tx_locktime: u32,
-    /// Hashes beside the coinbase's path to the root, deepest first. SEQ0_255[U256].
+    /// Hashes beside the coinbase's path to the root, deepest first. SEQ0_255 of U256.
     pub merkle_path: Sv2Seq,
 }
 
@@ -72,7 +72,7 @@ pub struct Sv2RequestTransactionDataSuccess {
     pub template_id: u64,
     /// Opaque data a pool may need to check the work. B0_64K.
     pub excess_data: Sv2Bytes,
-    /// Every transaction but the coinbase, in block order, witnesses included. SEQ0_64K[B0_16M].
+    /// Every transaction but the coinbase, in block order, witnesses included. SEQ0_64K of B0_16M.
     pub transaction_list: Sv2Seq,
 }
 

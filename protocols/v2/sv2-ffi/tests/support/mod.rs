@@ -7,9 +7,6 @@ use std::{
     process::Command,
 };
 
-/// Libraries of the system that Rust's standard library needs.
-pub const SYSTEM_LIBRARIES: [&str; 3] = ["-lpthread", "-ldl", "-lm"];
-
 /// The tree.
 pub fn root() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -54,9 +51,4 @@ pub fn run(command: &mut Command) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?}: {}\n{out}\n{err}", output.status);
     out.into_owned()
-}
-
-/// The C compiler.
-pub fn cc() -> Command {
-    Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()))
 }
