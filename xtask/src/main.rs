@@ -8,6 +8,7 @@ mod command;
 mod core_node;
 mod engines;
 mod firmware;
+mod fuzz;
 mod packages;
 mod sanitize;
 mod test;
@@ -26,6 +27,8 @@ usage: cargo xtask <command>
   setup             install what the build needs from the system's package manager, and provide a Bitcoin Core for tests
   demo [-- ARGS]    run `stratum demo ARGS`
   test              everything that has to pass: formatting, tidiness, lints, documentation, all tests
+  fuzz [--seconds N]
+                    all fuzz targets for N seconds together, 60 if not given; installs cargo-fuzz
   sanitize          unsafe code under loom, AddressSanitizer, valgrind and, where installed, Miri
   bench wire        speed of the wire stack beside the reference implementation's; kept in docs/bench-wire.md
   tidy              the checks of `test` that only read the tree
@@ -55,13 +58,14 @@ fn run(args: &[String]) -> Result<ExitCode> {
         Some((name, rest)) => (name.as_str(), rest),
         None => ("help", args),
     };
-    if !matches!(name, "demo" | "bench" | "help" | "-h" | "--help") && !rest.is_empty() {
+    if !matches!(name, "demo" | "bench" | "fuzz" | "help" | "-h" | "--help") && !rest.is_empty() {
         return Err(Failure::Usage(format!("`{name}` takes no arguments, got `{}`", rest.join(" "))));
     }
     match name {
         "setup" => setup(&root),
         "demo" => demo(&root, rest),
         "test" => test::run(&root).map(|()| ExitCode::SUCCESS),
+        "fuzz" => fuzz::run(&root, rest).map(|()| ExitCode::SUCCESS),
         "sanitize" => sanitize::run(&root).map(|()| ExitCode::SUCCESS),
         "bench" => bench::run(&root, rest).map(|()| ExitCode::SUCCESS),
         "tidy" => tidy::run(&root).map(|()| ExitCode::SUCCESS),
