@@ -315,6 +315,38 @@ mod tests {
     }
 
     #[test]
+    fn an_end_that_comes_early_waits_for_what_is_before_it() {
+        let request = plain(&CHANGED);
+        let mut capture = Capture::new();
+        capture.connection(&[], &[&request]);
+        capture.packet(SERVER, CLIENT, 110, FIN, &[]);
+        capture.packet(CLIENT, SERVER, (u32::MAX - 19).wrapping_add(10), FIN, &[]);
+        let (text, got) = capture.decode(&CaptureOptions::default());
+        assert_eq!(got, summary(1, 0), "{text}");
+        capture.packet(CLIENT, SERVER, u32::MAX - 19, ACK, &request);
+        let (text, got) = capture.decode(&CaptureOptions::default());
+        assert_eq!(got, summary(2, 0), "{text}");
+        // Over now: the same again is another connection.
+        capture.packet(CLIENT, SERVER, u32::MAX - 19, ACK, &request);
+        let (text, got) = capture.decode(&CaptureOptions::default());
+        assert_eq!(got, summary(3, 0), "{text}");
+        assert!(text.contains("#2 10.0.0.9:50000"), "{text}");
+    }
+
+    #[test]
+    fn short_connections_of_others_leave_nothing_behind() {
+        let mut capture = Capture::new();
+        for i in 0..MAX_CONNECTIONS + 9 {
+            let client = format!("10.1.{}.{}:1000", i / 256, i % 256);
+            capture.packet(&client, SERVER, 0, SYN, &[]);
+            capture.packet(&client, SERVER, 1, FIN, b"hello there");
+            capture.packet(SERVER, &client, 1, FIN, b"");
+        }
+        let (text, got) = capture.decode(&CaptureOptions::default());
+        assert_eq!((got, text.lines().count()), (summary(0, 0), MAX_CONNECTIONS + 9));
+    }
+
+    #[test]
     fn the_same_ports_twice_are_two_connections() {
         let request = plain(&CHANGED);
         let mut capture = Capture::new();

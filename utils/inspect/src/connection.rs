@@ -72,7 +72,7 @@ impl Connection {
 
     /// Whether both ends have said all.
     pub(crate) fn is_over(&self) -> bool {
-        self.first.fin && self.second.fin && self.buffered() == 0
+        self.first.is_over() && self.second.is_over()
     }
 
     /// Takes a segment that `side` sent, and prints the frames that are whole now.
@@ -97,7 +97,8 @@ impl Connection {
             direction.feed(moment, &bytes, printer)?;
         }
         if segment.reset {
-            self.direction_mut(side.other()).fin = true;
+            self.direction_mut(side).reset = true;
+            self.direction_mut(side.other()).reset = true;
         }
         match assembled {
             Ok(()) => Ok(()),
@@ -165,7 +166,8 @@ struct Direction {
     received: u64,
     /// The sequence number of its SYN.
     syn: Option<u32>,
-    fin: bool,
+    /// The connection was broken off.
+    reset: bool,
 }
 
 /// What a direction carries.
@@ -251,7 +253,7 @@ impl Direction {
             offset: 0,
             received: 0,
             syn: None,
-            fin: false,
+            reset: false,
         }
     }
 
@@ -263,14 +265,22 @@ impl Direction {
         self.assembler.waiting_bytes() + self.start.len() + in_decoder
     }
 
+    /// Whether nothing more can come.
+    fn is_over(&self) -> bool {
+        self.reset || self.assembler.is_complete()
+    }
+
     /// Appends what a segment brings in order.
     fn take(&mut self, segment: &Segment<'_>, bytes: &mut Vec<u8>) -> Result<(), Gap> {
         if segment.syn {
             self.syn = Some(segment.sequence);
         }
-        self.fin |= segment.fin | segment.reset;
         let assembled = self.assembler.push(segment.sequence, segment.syn, segment.payload, bytes);
         self.received += bytes.len() as u64;
+        if segment.fin {
+            let before = segment.payload.len() as u32 + u32::from(segment.syn);
+            self.assembler.end_at(segment.sequence.wrapping_add(before));
+        }
         assembled
     }
 
@@ -331,7 +341,7 @@ impl Direction {
             Content::Unknown | Content::Left { reported: false } => printer
                 .note(&format!("{label}: not decoded: begins neither with a message of Sv2 nor as the key log knows")),
             Content::Frames(decoder) => match decoder.missing() {
-                Some(missing) if self.fin => printer.broken(label, self.offset, &Unfinished { missing }),
+                Some(missing) if self.is_over() => printer.broken(label, self.offset, &Unfinished { missing }),
                 Some(missing) => {
                     let offset = self.offset;
                     printer.note(&format!(

@@ -21,6 +21,8 @@ pub(crate) struct Assembler {
     /// Segments that came too early, by their position in the stream.
     waiting: BTreeMap<u64, Vec<u8>>,
     waiting_bytes: usize,
+    /// Length of the stream, once its end was seen.
+    end: Option<u64>,
 }
 
 impl Assembler {
@@ -62,9 +64,22 @@ impl Assembler {
         self.next = self.next.map(|next| next.wrapping_add(new.len() as u32));
     }
 
-    /// What is missing in front of the segments that wait, if some do.
+    /// The stream ends before this sequence number, that of a FIN.
+    pub(crate) fn end_at(&mut self, sequence: u32) {
+        let ahead = self.next.map_or(0, |next| i64::from(sequence.wrapping_sub(next) as i32));
+        self.end = self.position.checked_add_signed(ahead);
+    }
+
+    /// Whether the end was seen, and all before it.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.end == Some(self.position)
+    }
+
+    /// What is missing in front of the segments that wait, or of the end.
     pub(crate) fn gap(&self) -> Option<Gap> {
-        self.waiting.first_key_value().map(|(start, _)| Gap { missing: start - self.position })
+        let next = self.waiting.first_key_value().map(|(start, _)| *start).or(self.end);
+        let missing = next.and_then(|next| next.checked_sub(self.position)).filter(|missing| *missing > 0);
+        missing.map(|missing| Gap { missing })
     }
 
     /// Bytes that wait.
@@ -111,6 +126,16 @@ mod tests {
         let (out, assembler) = assemble(5, &[(0, b"a"), (4, b"e"), (4, b"ef")]);
         assert_eq!((out.as_slice(), assembler.gap()), (&b"a"[..], Some(Gap { missing: 3 })));
         assert_eq!(assembler.waiting_bytes(), 2);
+    }
+
+    #[test]
+    fn the_end_counts_only_with_all_before_it() {
+        let (_, mut assembler) = assemble(u32::MAX, &[(0, b"ab")]);
+        let end = u32::MAX.wrapping_add(5);
+        assembler.end_at(end);
+        assert_eq!((assembler.is_complete(), assembler.gap()), (false, Some(Gap { missing: 3 })));
+        assembler.push(u32::MAX.wrapping_add(2), false, b"cde", &mut vec![]).unwrap();
+        assert_eq!((assembler.is_complete(), assembler.gap()), (true, None));
     }
 
     #[test]
