@@ -85,21 +85,24 @@ pub(crate) unsafe fn bytes<'a>(data: *const u8, len: usize) -> Result<&'a [u8]> 
     Ok(unsafe { core::slice::from_raw_parts(data, len) })
 }
 
-/// Copies `content` to a buffer of C's and its length to `*len`. A buffer that is too small is left alone.
+/// Copies `content` to a buffer of C's and its length to `*len`. A buffer that is too small is left alone, but the length
+/// is written.
 ///
 /// # Safety
 /// `out` is NULL or has room for `capacity` bytes, `len` is NULL or points to room for a number.
 pub(crate) unsafe fn fill(content: &[u8], out: *mut u8, capacity: usize, len: *mut usize) -> Result<()> {
+    let fits = content.len() <= capacity;
+    if fits && !content.is_empty() {
+        check_out(out)?;
+    }
     // SAFETY: by this function's contract.
     unsafe { put(len, content.len()) }?;
-    if content.len() > capacity {
+    if !fits {
         return Err(SV2_ERROR_BUFFER_TOO_SMALL);
     }
-    if content.is_empty() {
-        return Ok(());
+    if !content.is_empty() {
+        // SAFETY: `out` was checked and has room for `capacity` bytes, which are enough; memory of C's does not overlap ours.
+        unsafe { core::ptr::copy_nonoverlapping(content.as_ptr(), out, content.len()) };
     }
-    check_out(out)?;
-    // SAFETY: `out` has room for `capacity` bytes, which are enough, and memory of C's does not overlap ours.
-    unsafe { core::ptr::copy_nonoverlapping(content.as_ptr(), out, content.len()) };
     Ok(())
 }

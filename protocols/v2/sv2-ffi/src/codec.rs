@@ -9,7 +9,7 @@ use framing_sv2::Header;
 use crate::{
     border::{Result, border, check_out, exclusive, fill, free, put, shared},
     messages::{self, Place, Sv2Message, with_message},
-    status::Sv2Status::{self, SV2_ERROR_INTERNAL, SV2_ERROR_LENGTH},
+    status::Sv2Status::{self, SV2_ERROR_BUFFER_TOO_SMALL, SV2_ERROR_INTERNAL, SV2_ERROR_LENGTH},
     tlv,
     types::Sv2Bytes,
 };
@@ -198,13 +198,17 @@ pub unsafe extern "C" fn sv2_message_explain(
         // SAFETY: the caller keeps the crate's rules on pointers.
         let (kind, payload) = unsafe { parts(frame) }?;
         let error = messages::decode(kind, payload).err();
-        let mut explanation = error.map_or_else(String::new, |error| error.to_string());
-        explanation.push('\0');
-        // SAFETY: as above.
-        let result = unsafe { fill(explanation.as_bytes(), text.cast(), capacity, len) };
-        // SAFETY: as above; `fill` has checked the pointer.
-        unsafe { put(len, explanation.len() - 1) }?;
-        result
+        let explanation = error.map_or_else(String::new, |error| error.to_string());
+        check_out(len)?;
+        // SAFETY: as above. With room for the text and a zero, the zero goes behind the text.
+        unsafe {
+            fill(explanation.as_bytes(), text.cast(), capacity.saturating_sub(1), len)?;
+            if capacity == 0 {
+                return Err(SV2_ERROR_BUFFER_TOO_SMALL);
+            }
+            check_out(text)?;
+            put(text.add(explanation.len()), 0)
+        }
     })
 }
 
@@ -274,6 +278,10 @@ unsafe fn with_payload<R>(
     }
 }
 
+/// Room for frames that an encoder keeps when all are sent, in bytes, and the most of sent frames that it keeps beside
+/// others that wait. What a long message needed beyond that is given back.
+const KEEP: usize = 64 * 1024;
+
 /// Puts messages into frames that wait to be sent. Made by `sv2_encoder_new`, or by a noise handshake.
 pub struct Sv2Encoder {
     sink: Sink,
@@ -301,6 +309,10 @@ impl Sv2Encoder {
 
     /// Appends a frame whose payload `write` fills in.
     fn add(&mut self, header: Header, write: &dyn Fn(&mut [u8]) -> Result<()>) -> Result<()> {
+        if self.sent > KEEP {
+            self.frames.drain(..self.sent);
+            self.sent = 0;
+        }
         let mut failed = None;
         let fill = |room: &mut [u8]| {
             failed = write(room).err();
@@ -383,6 +395,7 @@ pub unsafe extern "C" fn sv2_encoder_consume(encoder: *mut Sv2Encoder, count: us
         encoder.sent = sent.ok_or(SV2_ERROR_LENGTH)?;
         if encoder.sent == encoder.frames.len() {
             encoder.frames.clear();
+            encoder.frames.shrink_to(KEEP);
             encoder.sent = 0;
         }
         Ok(())

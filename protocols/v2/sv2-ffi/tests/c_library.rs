@@ -3,7 +3,9 @@
 mod support;
 
 use std::{
-    env, fs,
+    env,
+    ffi::{OsStr, OsString},
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -13,24 +15,34 @@ use support::{library, package, root, run};
 const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 const SANITIZERS: [&str; 2] = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
 
-/// Libraries of the system that Rust's standard library needs.
-const SYSTEM_LIBRARIES: [&str; 3] = ["-lpthread", "-ldl", "-lm"];
+/// Sources of the tests; the subset has no use for the last two.
+const SOURCES: [&str; 5] = ["main", "null", "messages", "noise", "channel"];
 
 fn cc() -> Command {
     Command::new(env::var_os("CC").unwrap_or_else(|| "cc".into()))
 }
 
-/// Builds the C tests against a library.
-fn build(folder: &Path, library: &Path, flags: &[&str]) -> PathBuf {
+/// Builds the C tests. `library` is how to compile and link with it.
+fn build(folder: &Path, sources: &[&str], flags: &[&str], library: &[impl AsRef<OsStr>]) -> PathBuf {
     let program = folder.join("c-tests");
-    let sources = ["main", "null", "messages", "noise", "channel"];
-    let own = package();
-    let without = if flags.contains(&"-DSV2_SUBSET") { 2 } else { 0 };
+    let sources = sources.iter().map(|name| package().join(format!("tests/c/{name}.c")));
     let mut command = cc();
-    command.args(["-std=c11", "-g"]).args(WARNINGS).args(flags).arg("-I").arg(own.join("include"));
-    command.args(sources[..sources.len() - without].iter().map(|name| own.join(format!("tests/c/{name}.c"))));
-    run(command.arg(library).args(SYSTEM_LIBRARIES).arg("-o").arg(&program));
+    run(command
+        .args(["-std=c11", "-g"])
+        .args(WARNINGS)
+        .args(flags)
+        .args(sources)
+        .args(library)
+        .arg("-o")
+        .arg(&program));
     program
+}
+
+/// The full library where cargo has put it, without installing it.
+fn full() -> Vec<OsString> {
+    let include = package().join("include");
+    let system = ["-lpthread", "-ldl", "-lm"].map(OsString::from);
+    ["-I".into(), include.into(), library().into()].into_iter().chain(system).collect()
 }
 
 fn vectors() -> PathBuf {
@@ -40,7 +52,7 @@ fn vectors() -> PathBuf {
 #[test]
 fn full_library_under_address_sanitizer() {
     let folder = tempfile::tempdir().unwrap();
-    let program = build(folder.path(), &library(), &SANITIZERS);
+    let program = build(folder.path(), &SOURCES, &SANITIZERS, &full());
     let text = run(Command::new(program).arg(vectors()));
     assert!(text.ends_with("all passed\n"), "{text}");
 }
@@ -48,20 +60,25 @@ fn full_library_under_address_sanitizer() {
 #[test]
 fn full_library_under_valgrind() {
     let folder = tempfile::tempdir().unwrap();
-    let program = build(folder.path(), &library(), &[]);
+    let program = build(folder.path(), &SOURCES, &[], &full());
     let valgrind = ["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect"];
     let text = run(Command::new("valgrind").args(valgrind).arg(program).arg(vectors()));
     assert!(text.ends_with("all passed\n"), "{text}");
 }
 
-/// No cargo, no crate from outside the tree.
+/// No cargo, no crate from outside the tree; found with pkg-config.
 #[test]
 fn subset_builds_with_rustc_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("a folder");
-    let script = package().join("build-subset.sh");
-    run(Command::new("sh").arg(script).arg(&out).env("CARGO", "false").env_remove("RUSTFLAGS"));
-    let program = build(folder.path(), &out.join("libsv2_ffi.a"), &[&["-DSV2_SUBSET"], &SANITIZERS[..]].concat());
+    let prefix = folder.path().join("sv2");
+    let mut install = Command::new("sh");
+    install.arg(package().join("install.sh")).arg("--subset").arg(&prefix);
+    run(install.env("CARGO", "false").env_remove("RUSTFLAGS"));
+    let mut config = Command::new("pkg-config");
+    config.args(["--cflags", "--libs", "sv2-subset"]).env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig"));
+    let flags = run(&mut config);
+    let flags: Vec<&str> = flags.split_whitespace().collect();
+    let program = build(folder.path(), &SOURCES[..3], &SANITIZERS, &flags);
     let text = run(Command::new(program).arg(vectors()));
     assert!(text.ends_with("all passed\n"), "{text}");
 }

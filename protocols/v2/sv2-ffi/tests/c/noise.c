@@ -73,6 +73,56 @@ static void random_of(const char *first, const char *second, const char *third, 
     if (third) vector(third, out->bytes + 64, 32);
 }
 
+// Both ends after the handshake with the fixed keys.
+static void connect_fixed(const Sv2Key *authority, const Sv2Identity *identity, Side *client, Side *server) {
+    Sv2Randomness random;
+    Sv2Act1 act1;
+    Sv2Act2 act2;
+    Sv2Initiator *initiator;
+    random_of("initiator_secret", "initiator_randomness", NULL, &random);
+    OK(sv2_initiator_new(authority, &random, &act1, &initiator));
+    random_of("responder_secret", "responder_randomness", NULL, &random);
+    OK(sv2_responder_step(identity, &act1, &random, &act2, &server->decoder, &server->encoder));
+    OK(sv2_initiator_finish(initiator, &act2, 1500, &client->decoder, &client->encoder));
+    sv2_initiator_free(initiator);
+}
+
+// Each line of transport.csv: the first frame after the handshake, in one or in several noise messages.
+static void transport(const char *folder, const Sv2Key *authority, const Sv2Identity *identity) {
+    char path[4096], line[1024], hash[128], first_hex[128], last_hex[128];
+    snprintf(path, sizeof path, "%s/noise/transport.csv", folder);
+    FILE *file = fopen(path, "r");
+    CHECK(file);
+    int tested = 0;
+    while (fgets(line, sizeof line, file)) {
+        size_t len, sent_len, first_len, last_len;
+        if (line[0] == '#') continue;
+        CHECK(sscanf(line, "%zu,%zu,%127[^,],%127[^,],%127s", &len, &sent_len, hash, first_hex, last_hex) == 5);
+        uint8_t *payload = malloc(len + 1), *first = from_hex(first_hex, &first_len), *last = from_hex(last_hex, &last_len);
+        CHECK(payload);
+        for (size_t i = 0; i < len; i++) payload[i] = (uint8_t)((7 * i + 3) % 251);
+        Side client, server;
+        connect_fixed(authority, identity, &client, &server);
+        Sv2Frame frame = {0, 0x74, 0, {payload, len}}, got;
+        Sv2Bytes sent;
+        OK(sv2_encoder_add_frame(client.encoder, &frame));
+        OK(sv2_encoder_pending(client.encoder, &sent));
+        CHECK(sent.len == sent_len && memcmp(sent.data, first, first_len) == 0);
+        CHECK(memcmp(sent.data + sent.len - last_len, last, last_len) == 0);
+        carry(client.encoder, server.decoder, 70000);
+        OK(sv2_decoder_next_frame(server.decoder, &got));
+        CHECK(got.message_type == 0x74 && same(got.payload, payload, len));
+        free_side(client);
+        free_side(server);
+        free(payload);
+        free(first);
+        free(last);
+        tested++;
+    }
+    fclose(file);
+    CHECK(tested > 5);
+}
+
 void test_noise(const char *folder) {
     load(folder);
     Sv2Key secret, authority, stranger;
@@ -139,6 +189,7 @@ void test_noise(const char *folder) {
         EXPECT(sv2_initiator_finish(initiator, &act2, cases[i].now, &client.decoder, &client.encoder), cases[i].expected);
         sv2_initiator_free(initiator);
     }
+    transport(folder, &authority, identity);
     sv2_identity_free(identity);
     free(vectors_text);
 }
