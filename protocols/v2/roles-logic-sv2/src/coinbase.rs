@@ -5,6 +5,8 @@ use core::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::sha::{Message, sha256d_64};
+
 /// Bytes of nVersion, after which BIP 141 puts marker and flag.
 const VERSION_LEN: usize = 4;
 /// Bytes of nLockTime, before which BIP 141 puts the witness.
@@ -23,19 +25,26 @@ pub(crate) const WITNESS_FIELDS_LEN: usize = MARKER_AND_FLAG.len() + WITNESS.len
 
 /// A coinbase transaction without its extranonce and without the fields of BIP 141 (sv2-spec §5.3.16, §3.7.1).
 ///
-/// Keeps the state of SHA-256 after the prefix, so that a merkle root costs only what comes after it.
+/// Keeps the state of SHA-256 after the prefix, and what follows it in blocks, so that a merkle root costs no more than the
+/// blocks from the extranonce on.
 #[derive(Clone)]
 pub struct SplitCoinbase {
     prefix: Vec<u8>,
     suffix: Vec<u8>,
-    after_prefix: Sha256,
+    /// For extranonces of the size that was announced.
+    hashed: Message,
 }
 
 impl SplitCoinbase {
-    /// Takes the two parts as they are on the wire; they are not parsed.
+    /// Takes the two parts as they are on the wire, for extranonces of any size; they are not parsed.
     pub fn new(prefix: Vec<u8>, suffix: Vec<u8>) -> Self {
-        let after_prefix = Sha256::new_with_prefix(&prefix);
-        Self { prefix, suffix, after_prefix }
+        Self::for_size(prefix, suffix, 0)
+    }
+
+    /// Takes the two parts as they are on the wire; extranonces of `size` bytes are hashed fastest.
+    pub fn for_size(prefix: Vec<u8>, suffix: Vec<u8>, size: usize) -> Self {
+        let hashed = Message::new(&prefix, size, &suffix);
+        Self { prefix, suffix, hashed }
     }
 
     /// What comes before the extranonce.
@@ -50,19 +59,17 @@ impl SplitCoinbase {
 
     /// Transaction id with this full extranonce, in the byte order of a merkle tree's leaves.
     pub fn txid(&self, extranonce: &[u8]) -> [u8; 32] {
-        let mut hasher = self.after_prefix.clone();
-        hasher.update(extranonce);
-        hasher.update(&self.suffix);
-        Sha256::digest(hasher.finalize()).into()
+        self.hashed.sha256d(extranonce).unwrap_or_else(|| {
+            let mut hasher = Sha256::new_with_prefix(&self.prefix);
+            hasher.update(extranonce);
+            hasher.update(&self.suffix);
+            Sha256::digest(hasher.finalize()).into()
+        })
     }
 
     /// Merkle root with this full extranonce, in the byte order of a block header.
     pub fn merkle_root(&self, extranonce: &[u8], merkle_path: &[[u8; 32]]) -> [u8; 32] {
-        merkle_path.iter().fold(self.txid(extranonce), |root, sibling| {
-            let mut hasher = Sha256::new_with_prefix(root);
-            hasher.update(sibling);
-            Sha256::digest(hasher.finalize()).into()
-        })
+        merkle_path.iter().fold(self.txid(extranonce), |root, sibling| sha256d_64(&root, sibling))
     }
 
     /// The transaction as its txid is computed: without the fields of BIP 141.

@@ -1,7 +1,8 @@
 //! The block header that a share stands for.
 
 use bitcoin::{BlockHash, hashes::Hash as _};
-use sha2::{Digest, Sha256};
+
+use crate::sha::sha256d_80;
 
 /// Length of a serialised block header in bytes.
 pub const HEADER_LEN: usize = 80;
@@ -38,7 +39,7 @@ impl Header {
 
     /// Double SHA-256 of the serialisation.
     pub fn hash(&self) -> BlockHash {
-        BlockHash::from_byte_array(Sha256::digest(Sha256::digest(self.to_bytes())).into())
+        BlockHash::from_byte_array(sha256d_80(&self.to_bytes()))
     }
 }
 

@@ -1,9 +1,9 @@
 //! From a block template to a job, and from a job and an extranonce back to a block.
 
-use alloc::{vec, vec::Vec};
+use alloc::{boxed::Box, vec, vec::Vec};
 use core::fmt;
 
-use binary_sv2::{Seq0_255, U256};
+use binary_sv2::{Encodable as _, Seq0_255, U256};
 use bitcoin::{
     Amount, Script, ScriptBuf, TxOut,
     consensus::{Encodable, encode},
@@ -13,8 +13,8 @@ use crate::{
     coinbase::{SplitCoinbase, WITNESS_FIELDS_LEN},
     extranonce::MAX_EXTRANONCE_SIZE,
     header::HEADER_LEN,
-    ids::{JobId, TemplateId},
-    messages::encode_merkle_path,
+    ids::{ChannelId, JobId, TemplateId},
+    messages::{self, encode_merkle_path},
 };
 
 /// Longest scriptSig that consensus allows in a coinbase, in bytes.
@@ -67,12 +67,29 @@ impl JobTemplate {
         for _ in 0..self.coinbase_tx_outputs_count {
             let (output, used) =
                 encode::deserialize_partial::<TxOut>(rest).map_err(|_| JobError::MalformedTemplateOutputs)?;
-            let script = output.script_pubkey.as_bytes();
-            found |= script.len() >= WITNESS_COMMITMENT_LEN && script.starts_with(&WITNESS_COMMITMENT_HEADER);
+            found |= is_witness_commitment(&output);
             rest = rest.get(used..).unwrap_or_default();
         }
         if rest.is_empty() { Ok(found) } else { Err(JobError::MalformedTemplateOutputs) }
     }
+}
+
+/// Whether the output carries the witness commitment, so that the coinbase needs a witness (BIP 141).
+pub(crate) fn is_witness_commitment(output: &TxOut) -> bool {
+    let script = output.script_pubkey.as_bytes();
+    script.len() >= WITNESS_COMMITMENT_LEN && script.starts_with(&WITNESS_COMMITMENT_HEADER)
+}
+
+/// The coinbase up to its extranonce: one input that spends nothing, and the scriptSig's first bytes. The whole scriptSig
+/// must be at most [`MAX_SCRIPT_SIG`] long.
+pub(crate) fn coinbase_start(tx_version: u32, script_sig: &[u8], full_extranonce_size: usize) -> Vec<u8> {
+    let mut prefix = tx_version.to_le_bytes().to_vec();
+    prefix.push(1); // one input, which spends the null outpoint
+    prefix.extend_from_slice(&[0; 32]);
+    prefix.extend_from_slice(&[0xff; 4]);
+    prefix.push((script_sig.len() + full_extranonce_size) as u8); // at most 100
+    prefix.extend_from_slice(script_sig);
+    prefix
 }
 
 /// Room in the coinbase that was reserved with the template's source (`CoinbaseOutputConstraints`, sv2-spec §7.1).
@@ -284,17 +301,21 @@ impl JobFactory {
         let len = template.merkle_path.len();
         let encoded_merkle_path = encode_merkle_path(&template.merkle_path)
             .map_err(|_| JobError::TooLongForMessage { part: "merkle path", len })?;
-        Ok(Job {
+        let coinbase = SplitCoinbase::for_size(prefix, suffix, self.full_extranonce_size);
+        Job {
             id,
             template_id: template.template_id,
+            custom: false,
             version: template.version,
             version_rolling_allowed: self.version_rolling_allowed,
             full_extranonce_size: self.full_extranonce_size,
             has_witness,
-            coinbase: SplitCoinbase::new(prefix, suffix),
+            coinbase,
             merkle_path: template.merkle_path.clone(),
             encoded_merkle_path,
-        })
+            encoded: Box::default(),
+        }
+        .with_encoding()
     }
 
     fn check_reserve(&self) -> Result<(), JobError> {
@@ -326,13 +347,7 @@ impl JobFactory {
         if len > MAX_SCRIPT_SIG {
             return Err(JobError::ScriptSigTooLong { len });
         }
-        let mut prefix = template.coinbase_tx_version.to_le_bytes().to_vec();
-        prefix.push(1); // one input, which spends the null outpoint
-        prefix.extend_from_slice(&[0; 32]);
-        prefix.extend_from_slice(&[0xff; 4]);
-        prefix.push(len as u8);
-        prefix.append(&mut script_sig);
-        Ok(prefix)
+        Ok(coinbase_start(template.coinbase_tx_version, &script_sig, self.full_extranonce_size))
     }
 
     /// From nSequence on: the payout's outputs, then the template's.
@@ -360,25 +375,47 @@ fn compact_size(value: u64) -> Vec<u8> {
 /// Work on one template, for all channels with the same payout and full extranonce size. Share it in an `Arc`.
 #[derive(Clone, Debug)]
 pub struct Job {
-    id: JobId,
-    template_id: TemplateId,
-    version: u32,
-    version_rolling_allowed: bool,
-    full_extranonce_size: usize,
-    has_witness: bool,
-    coinbase: SplitCoinbase,
-    merkle_path: Vec<[u8; 32]>,
+    pub(crate) id: JobId,
+    pub(crate) template_id: TemplateId,
+    pub(crate) custom: bool,
+    pub(crate) version: u32,
+    pub(crate) version_rolling_allowed: bool,
+    pub(crate) full_extranonce_size: usize,
+    pub(crate) has_witness: bool,
+    pub(crate) coinbase: SplitCoinbase,
+    pub(crate) merkle_path: Vec<[u8; 32]>,
     /// The same as messages carry it.
-    encoded_merkle_path: Seq0_255<'static, U256>,
+    pub(crate) encoded_merkle_path: Seq0_255<'static, U256>,
+    /// A NewExtendedMiningJob from its `version` on, which is the same for all channels.
+    pub(crate) encoded: Box<[u8]>,
 }
 
 impl Job {
+    /// Keeps the part of the job's message that all channels get alike.
+    pub(crate) fn with_encoding(mut self) -> Result<Self, JobError> {
+        let message = self.new_extended_mining_job(ChannelId(0), None);
+        let bytes = binary_sv2::to_bytes(&message)
+            .map_err(|_| JobError::TooLongForMessage { part: "job", len: message.encoded_len() })?;
+        self.encoded = bytes.get(messages::JOB_VERSION_AT..).unwrap_or_default().into();
+        Ok(self)
+    }
+
+    /// A NewExtendedMiningJob from its `version` on.
+    pub(crate) fn encoded(&self) -> &[u8] {
+        &self.encoded
+    }
+
     /// Id under which channels know the job.
     pub const fn id(&self) -> JobId {
         self.id
     }
 
-    /// The template that a solution belongs to.
+    /// Whether a client chose the job, so that only its own source knows the transactions (sv2-spec §5.3.18).
+    pub const fn is_custom(&self) -> bool {
+        self.custom
+    }
+
+    /// The template that a solution belongs to; for a custom job what [`custom::Declared`](crate::custom::Declared) says.
     pub const fn template_id(&self) -> TemplateId {
         self.template_id
     }

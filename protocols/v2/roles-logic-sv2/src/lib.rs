@@ -7,7 +7,9 @@
 //! - [`extranonce`]: which part of the search space a channel gets
 //! - [`job`]: templates to jobs, jobs to blocks
 //! - [`share`]: one pure function from a share to its verdict
+//! - [`custom`]: jobs that clients choose themselves
 //! - [`channel::server`], [`channel::client`]: a channel's state on either side
+//! - [`channel::group`], [`channel::clients`]: a connection's channels and groups on either side
 //! - [`accounting`]: acknowledging shares in batches
 //! - [`setup`]: answers to SetupConnection and RequestExtensions
 //!
@@ -97,12 +99,14 @@ extern crate std;
 pub mod accounting;
 pub mod channel;
 mod coinbase;
+pub mod custom;
 pub mod extranonce;
 mod header;
 pub mod ids;
 pub mod job;
 mod messages;
 pub mod setup;
+mod sha;
 pub mod share;
 pub mod target;
 mod tip;
@@ -110,6 +114,6 @@ mod tip;
 pub use coinbase::SplitCoinbase;
 pub use header::{HEADER_LEN, Header};
 pub use ids::{ChannelId, JobId, JobIds, RequestId, SequenceNumber, TemplateId};
-pub use messages::{OpenSuccess, extensions_message};
+pub use messages::{JobMessage, OpenSuccess, extensions_message};
 pub use target::{Target, TargetBounds};
 pub use tip::Tip;

@@ -1,6 +1,6 @@
 //! To messages and from them.
 
-use binary_sv2::{B0_32, B0_64K, Seq0_64K, Seq0_255, Str0_255, U256};
+use binary_sv2::{B0_32, B0_64K, Encodable, Message, Seq0_64K, Seq0_255, Str0_255, U256, Writer};
 use bitcoin::hashes::Hash as _;
 use common_messages_sv2::{SetupConnection, SetupConnectionError, SetupConnectionSuccess};
 use extensions_sv2::{RequestExtensionsError, RequestExtensionsSuccess};
@@ -77,6 +77,11 @@ impl Tip {
 }
 
 impl Job {
+    /// The message for an extended channel or a group, ready to be sent to many: see [`JobMessage`].
+    pub const fn message(&self, channel_id: ChannelId, min_ntime: Option<u32>) -> JobMessage<'_> {
+        JobMessage { job: self, channel_id, min_ntime }
+    }
+
     /// The message for an extended channel or a group; without `min_ntime` it is a future job (sv2-spec §5.3.16).
     pub fn new_extended_mining_job(&self, channel_id: ChannelId, min_ntime: Option<u32>) -> NewExtendedMiningJob<'_> {
         NewExtendedMiningJob {
@@ -91,6 +96,51 @@ impl Job {
             coinbase_tx_suffix: B0_64K::from_truncated(self.coinbase_tx_suffix()),
         }
     }
+}
+
+/// Where `version` begins in a NewExtendedMiningJob without `min_ntime`: after two ids and one byte.
+pub(crate) const JOB_VERSION_AT: usize = 4 + 4 + 1;
+
+/// A job's NewExtendedMiningJob for one channel or group: the same bytes as
+/// [`Job::new_extended_mining_job`] gives, of which all but the first 9 or 13 are copied from the job.
+#[derive(Clone, Copy, Debug)]
+pub struct JobMessage<'a> {
+    job: &'a Job,
+    channel_id: ChannelId,
+    min_ntime: Option<u32>,
+}
+
+impl Encodable for JobMessage<'_> {
+    fn encoded_len(&self) -> usize {
+        JOB_VERSION_AT + self.min_ntime.map_or(0, |_| 4) + self.job.encoded().len()
+    }
+
+    fn encode(&self, out: &mut Writer<'_>) -> Result<(), binary_sv2::Error> {
+        out.put_array(&self.channel_id.0.to_le_bytes())?;
+        out.put_array(&self.job.id().0.to_le_bytes())?;
+        match self.min_ntime {
+            None => out.put_array(&[0])?,
+            Some(min_ntime) => {
+                out.put_array(&[1])?;
+                out.put_array(&min_ntime.to_le_bytes())?;
+            }
+        }
+        out.put(self.job.encoded())
+    }
+
+    binary_sv2::with_serde! {
+        fn serialize_serde<S: binary_sv2::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let message = self.job.new_extended_mining_job(self.channel_id, self.min_ntime);
+            Encodable::serialize_serde(&message, serializer)
+        }
+    }
+}
+
+impl Message for JobMessage<'_> {
+    const MESSAGE_TYPE: u8 = <NewExtendedMiningJob<'static> as Message>::MESSAGE_TYPE;
+    const EXTENSION_TYPE: u16 = <NewExtendedMiningJob<'static> as Message>::EXTENSION_TYPE;
+    const CHANNEL_MSG: bool = <NewExtendedMiningJob<'static> as Message>::CHANNEL_MSG;
+    const NAME: &'static str = <NewExtendedMiningJob<'static> as Message>::NAME;
 }
 
 /// A merkle path as its message carries it; too many hashes are an error.

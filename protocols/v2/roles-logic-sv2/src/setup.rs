@@ -3,7 +3,10 @@
 use alloc::vec::Vec;
 use core::{fmt, ops::RangeInclusive};
 
-use const_sv2::{error_code::setup_connection as code, flags, protocol};
+use const_sv2::{
+    error_code::{open_mining_channel as open_code, setup_connection as code},
+    flags, protocol,
+};
 
 /// Extensions that a list in an answer names at most; a longer request is answered for its first ones.
 pub const MAX_EXTENSIONS: usize = 256;
@@ -47,6 +50,23 @@ impl Support {
         self
     }
 
+    /// Accepts no change to nVersion (`REQUIRES_FIXED_VERSION`, sv2-spec §5.3.1), so clients that must roll it are refused.
+    #[must_use]
+    pub fn with_fixed_version(mut self) -> Self {
+        self.client_flags &= !flags::mining::REQUIRES_VERSION_ROLLING;
+        self.server_flags |= flags::mining_success::REQUIRES_FIXED_VERSION;
+        self
+    }
+
+    /// Opens no standard channels (`REQUIRES_EXTENDED_CHANNELS`, sv2-spec §5.3.1), so clients that take only standard jobs are
+    /// refused.
+    #[must_use]
+    pub fn with_extended_channels_only(mut self) -> Self {
+        self.client_flags &= !flags::mining::REQUIRES_STANDARD_JOBS;
+        self.server_flags |= flags::mining_success::REQUIRES_EXTENDED_CHANNELS;
+        self
+    }
+
     /// Answers the four numbers of a SetupConnection. Protocol, then version, then flags are checked.
     pub fn answer(&self, request: &Request) -> Result<Accepted, Refused> {
         if request.protocol != self.protocol {
@@ -68,6 +88,98 @@ impl Support {
             return Err(Refused { flags: missing, error_code });
         }
         Ok(Accepted { used_version, flags: self.server_flags })
+    }
+}
+
+/// What both sides' flags mean for a mining connection (sv2-spec §5.3.1). Server and client make it from the same two
+/// numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MiningTerms {
+    client_flags: u32,
+    server_flags: u32,
+}
+
+/// A server's flags that contradict the client's (sv2-spec §5.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContradictoryFlags {
+    /// From SetupConnection.
+    pub client_flags: u32,
+    /// From SetupConnection.Success.
+    pub server_flags: u32,
+}
+
+impl fmt::Display for ContradictoryFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { client_flags, server_flags } = self;
+        write!(f, "expected server flags that go with the client's {client_flags:#x}, got {server_flags:#x}")
+    }
+}
+
+impl core::error::Error for ContradictoryFlags {}
+
+impl MiningTerms {
+    /// `client_flags` are SetupConnection's, `server_flags` SetupConnection.Success's. Refuses a server that wants fixed versions
+    /// of a client that must roll them, or extended channels of one that takes only standard jobs.
+    pub const fn new(client_flags: u32, server_flags: u32) -> Result<Self, ContradictoryFlags> {
+        let this = Self { client_flags, server_flags };
+        let version = this.fixed_version() && this.version_rolling_required();
+        let channels = this.extended_channels_only() && this.standard_jobs_only();
+        if version || channels { Err(ContradictoryFlags { client_flags, server_flags }) } else { Ok(this) }
+    }
+
+    /// No extended jobs, no groups (`REQUIRES_STANDARD_JOBS`).
+    pub const fn standard_jobs_only(&self) -> bool {
+        self.client_flags & flags::mining::REQUIRES_STANDARD_JOBS != 0
+    }
+
+    /// The client sends its own jobs (`REQUIRES_WORK_SELECTION`).
+    pub const fn work_selection(&self) -> bool {
+        self.client_flags & flags::mining::REQUIRES_WORK_SELECTION != 0
+    }
+
+    /// Jobs must allow version rolling (`REQUIRES_VERSION_ROLLING`).
+    pub const fn version_rolling_required(&self) -> bool {
+        self.client_flags & flags::mining::REQUIRES_VERSION_ROLLING != 0
+    }
+
+    /// Jobs must not allow version rolling (`REQUIRES_FIXED_VERSION`).
+    pub const fn fixed_version(&self) -> bool {
+        self.server_flags & flags::mining_success::REQUIRES_FIXED_VERSION != 0
+    }
+
+    /// No standard channels (`REQUIRES_EXTENDED_CHANNELS`).
+    pub const fn extended_channels_only(&self) -> bool {
+        self.server_flags & flags::mining_success::REQUIRES_EXTENDED_CHANNELS != 0
+    }
+
+    /// Whether an OpenStandardMiningChannel is in order, or the code of its error. There is no code for a server that opens
+    /// extended channels only; the one for a lack of channels comes closest.
+    pub const fn check_standard_channel(&self) -> Result<(), &'static str> {
+        if self.work_selection() {
+            return Err(open_code::STANDARD_CHANNELS_NOT_SUPPORTED_FOR_CUSTOM_WORK);
+        }
+        if self.extended_channels_only() { Err(open_code::CHANNEL_CAPACITY_EXHAUSTED) } else { Ok(()) }
+    }
+
+    /// Whether an OpenExtendedMiningChannel is in order, or the code of its error.
+    pub const fn check_extended_channel(&self) -> Result<(), &'static str> {
+        let refused = self.standard_jobs_only();
+        if refused { Err(open_code::EXTENDED_CHANNELS_NOT_SUPPORTED_FOR_STANDARD_JOBS) } else { Ok(()) }
+    }
+
+    /// Whether extended jobs and SetGroupChannel may go to groups (sv2-spec §5.3.22).
+    pub const fn allows_groups(&self) -> bool {
+        !self.standard_jobs_only()
+    }
+
+    /// Whether a job with this `version_rolling_allowed` may be sent.
+    pub const fn allows_job(&self, version_rolling_allowed: bool) -> bool {
+        if version_rolling_allowed { !self.fixed_version() } else { !self.version_rolling_required() }
+    }
+
+    /// Bits of nVersion that may be rolled, of those that are configured.
+    pub const fn version_mask(&self, configured: u32) -> u32 {
+        if self.fixed_version() { 0 } else { configured }
     }
 }
 
@@ -173,6 +285,36 @@ mod tests {
         let full_template = Support { required_client_flags: 1, ..Support::JOB_DECLARATION };
         assert!(full_template.answer(&request(1, 2, 2, 1)).is_ok());
         assert_eq!(full_template.answer(&request(1, 2, 2, 0)), refused(1, "missing-declare-tx-data-flag"));
+    }
+
+    #[test]
+    fn a_server_s_flags_narrow_what_clients_may_ask_for() {
+        let refused = |flags| Err(Refused { flags, error_code: "unsupported-feature-flags" });
+        let fixed = Support::MINING.with_fixed_version();
+        assert_eq!(fixed.answer(&request(0, 2, 2, 0b001)), Ok(Accepted { used_version: 2, flags: 0b01 }));
+        assert_eq!(fixed.answer(&request(0, 2, 2, 0b101)), refused(0b100));
+        let extended = Support::MINING.with_work_selection().with_extended_channels_only();
+        assert_eq!(extended.answer(&request(0, 2, 2, 0b110)), Ok(Accepted { used_version: 2, flags: 0b10 }));
+        assert_eq!(extended.answer(&request(0, 2, 2, 0b001)), refused(0b001));
+    }
+
+    #[test]
+    fn terms_of_all_pairs_of_flags() {
+        for (client, server) in (0..8).flat_map(|client| (0..4).map(move |server| (client, server))) {
+            let contradict = (client & 0b100 != 0 && server & 0b01 != 0) || (client & 0b001 != 0 && server & 0b10 != 0);
+            let Ok(terms) = MiningTerms::new(client, server) else {
+                assert!(contradict, "{client:#b} {server:#b}");
+                continue;
+            };
+            assert!(!contradict, "{client:#b} {server:#b}");
+            assert_eq!(terms.check_extended_channel().is_ok(), client & 0b001 == 0);
+            assert_eq!(terms.check_standard_channel().is_ok(), client & 0b010 == 0 && server & 0b10 == 0);
+            assert_eq!(terms.allows_groups(), client & 0b001 == 0);
+            assert_eq!((terms.allows_job(true), terms.allows_job(false)), (server & 0b01 == 0, client & 0b100 == 0));
+            assert_eq!(terms.version_mask(0xe000), if server & 0b01 == 0 { 0xe000 } else { 0 });
+        }
+        let error = MiningTerms::new(0b100, 0b01).unwrap_err();
+        assert_eq!(alloc::format!("{error}"), "expected server flags that go with the client's 0x4, got 0x1");
     }
 
     #[test]

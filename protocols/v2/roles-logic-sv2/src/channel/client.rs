@@ -9,12 +9,14 @@ use core::{fmt, time::Duration};
 use bitcoin::{BlockHash, hashes::Hash as _};
 use mining_sv2::{
     NewExtendedMiningJob, NewMiningJob, OpenExtendedMiningChannelSuccess, OpenStandardMiningChannelSuccess,
-    SetExtranoncePrefix, SetNewPrevHash, SetTarget, SubmitSharesExtended, SubmitSharesStandard,
+    SetCustomMiningJob, SetCustomMiningJobSuccess, SetExtranoncePrefix, SetNewPrevHash, SetTarget,
+    SubmitSharesExtended, SubmitSharesStandard,
 };
 
 use crate::{
     channel::Kind,
     coinbase::SplitCoinbase,
+    custom::{self, CustomJobError},
     extranonce::{Extranonce, ExtranonceTooLong, MAX_EXTRANONCE_SIZE},
     header::Header,
     ids::{ChannelId, JobId, SequenceNumber},
@@ -45,6 +47,23 @@ pub enum ClientError {
         /// Size of the new one.
         got: usize,
     },
+    /// A message for a channel or group that the connection does not have.
+    UnknownChannel(ChannelId),
+    /// A group with the id of a channel, or a channel with that of a group (sv2-spec §5.3.22: no reinterpretation).
+    GroupIsChannel(ChannelId),
+    /// A SetExtranoncePrefix or NewMiningJob for a group (sv2-spec §5.3.10, §5.3.15).
+    NotForGroups(ChannelId),
+    /// The channels of a group do not have the same full extranonce size (sv2-spec §5.3.22).
+    GroupSize {
+        /// The channel that differs.
+        channel: ChannelId,
+        /// Full size of the others, in bytes.
+        expected: usize,
+        /// Its own.
+        got: usize,
+    },
+    /// The channel takes no custom jobs, or the job can not be built.
+    CustomJob(CustomJobError),
 }
 
 impl fmt::Display for ClientError {
@@ -60,11 +79,27 @@ impl fmt::Display for ClientError {
             Self::PrefixSize { expected, got } => {
                 write!(f, "expected an extranonce prefix of {expected} bytes as before, got {got}")
             }
+            Self::UnknownChannel(id) => write!(f, "expected an open channel or group, got {id}"),
+            Self::GroupIsChannel(id) => write!(f, "expected different ids for channels and groups, got {id} for both"),
+            Self::NotForGroups(id) => write!(f, "expected a message for a channel, got one for group {id}"),
+            Self::GroupSize { channel, expected, got } => {
+                write!(
+                    f,
+                    "expected a full extranonce of {expected} bytes in the group, got channel {channel} with {got}"
+                )
+            }
+            Self::CustomJob(error) => error.fmt(f),
         }
     }
 }
 
 impl core::error::Error for ClientError {}
+
+impl From<CustomJobError> for ClientError {
+    fn from(error: CustomJobError) -> Self {
+        Self::CustomJob(error)
+    }
+}
 
 impl From<ExtranonceTooLong> for ClientError {
     fn from(error: ExtranonceTooLong) -> Self {
@@ -90,7 +125,7 @@ pub struct Work {
     pub job_id: JobId,
     /// nVersion before rolling.
     pub version: u32,
-    /// Bits of nVersion that may be rolled: BIP 323's, or none. Servers that know only BIP 320 want fewer.
+    /// Bits of nVersion that may be rolled: the channel's, or none. See [`ClientChannel::set_version_mask`].
     pub version_mask: u32,
     /// Hash of the block to build on.
     pub prev_hash: BlockHash,
@@ -142,6 +177,7 @@ pub struct ClientChannel {
     kind: Kind,
     prefix: Extranonce,
     target: Target,
+    version_mask: u32,
     tip: Option<Tip>,
     /// Oldest first.
     future: VecDeque<Arc<ClientJob>>,
@@ -162,7 +198,22 @@ struct ClientJob {
 #[derive(Debug)]
 enum Root {
     Fixed([u8; 32]),
-    Rolled { coinbase: SplitCoinbase, merkle_path: Vec<[u8; 32]> },
+    Rolled(Arc<ExtendedRoot>),
+}
+
+/// What an extended job's merkle root is made of, the same for all channels of a group.
+#[derive(Debug)]
+pub(super) struct ExtendedRoot {
+    coinbase: SplitCoinbase,
+    merkle_path: Vec<[u8; 32]>,
+}
+
+impl ExtendedRoot {
+    pub(super) fn new(message: &NewExtendedMiningJob<'_>, full_size: usize) -> Self {
+        let (prefix, suffix) = (message.coinbase_tx_prefix.as_bytes(), message.coinbase_tx_suffix.as_bytes());
+        let merkle_path = message.merkle_path.iter().map(|hash| hash.to_le_bytes()).collect();
+        Self { coinbase: SplitCoinbase::for_size(prefix.to_vec(), suffix.to_vec(), full_size), merkle_path }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -202,7 +253,19 @@ impl ClientChannel {
     }
 
     const fn new(id: ChannelId, group_id: ChannelId, kind: Kind, prefix: Extranonce, target: Target) -> Self {
-        Self { id, group_id, kind, prefix, target, tip: None, future: VecDeque::new(), current: None, sequence: 0 }
+        let version_mask = const_sv2::limits::BIP323_VERSION_MASK;
+        Self {
+            id,
+            group_id,
+            kind,
+            prefix,
+            target,
+            version_mask,
+            tip: None,
+            future: VecDeque::new(),
+            current: None,
+            sequence: 0,
+        }
     }
 
     /// Id within the connection.
@@ -235,6 +298,20 @@ impl ClientChannel {
         &self.prefix
     }
 
+    /// Size of the whole extranonce, the same for all channels of a group, in bytes.
+    pub const fn full_extranonce_size(&self) -> usize {
+        match self.kind {
+            Kind::Standard => self.prefix.len(),
+            Kind::Extended { extranonce_size } => self.prefix.len() + extranonce_size,
+        }
+    }
+
+    /// Bits of nVersion that may be rolled where a job allows it: BIP 323's unless set otherwise. BIP 320's for servers that
+    /// know no more, 0 when the server's REQUIRES_FIXED_VERSION is set (sv2-spec §5.3.1).
+    pub const fn set_version_mask(&mut self, mask: u32) {
+        self.version_mask = mask;
+    }
+
     /// Whether a message with this `channel_id` is for the channel, itself or through its group.
     pub fn is_addressed(&self, channel_id: u32) -> bool {
         channel_id == self.id.0 || channel_id == self.group_id.0
@@ -253,23 +330,55 @@ impl ClientChannel {
 
     /// An extended job; a standard channel takes it from its group and computes its own merkle root.
     pub fn on_new_extended_mining_job(&mut self, message: &NewExtendedMiningJob<'_>) -> Result<Change, ClientError> {
-        let coinbase = SplitCoinbase::new(
-            message.coinbase_tx_prefix.as_bytes().to_vec(),
-            message.coinbase_tx_suffix.as_bytes().to_vec(),
-        );
-        let merkle_path: Vec<[u8; 32]> = message.merkle_path.iter().map(|hash| hash.to_le_bytes()).collect();
-        let root = match self.kind {
-            Kind::Standard => Root::Fixed(coinbase.merkle_root(self.prefix.as_bytes(), &merkle_path)),
-            Kind::Extended { .. } => Root::Rolled { coinbase, merkle_path },
+        self.on_extended_job(message, &Arc::new(ExtendedRoot::new(message, self.full_extranonce_size())))
+    }
+
+    pub(super) fn on_extended_job(
+        &mut self,
+        message: &NewExtendedMiningJob<'_>,
+        root: &Arc<ExtendedRoot>,
+    ) -> Result<Change, ClientError> {
+        let id = JobId(message.job_id);
+        let (version, version_rolling_allowed) = (message.version, message.version_rolling_allowed);
+        let root = self.root(root);
+        self.on_job(ClientJob { id, version, version_rolling_allowed, root, prefix: self.prefix }, message.min_ntime)
+    }
+
+    fn root(&self, root: &Arc<ExtendedRoot>) -> Root {
+        match self.kind {
+            Kind::Standard => Root::Fixed(root.coinbase.merkle_root(self.prefix.as_bytes(), &root.merkle_path)),
+            Kind::Extended { .. } => Root::Rolled(root.clone()),
+        }
+    }
+
+    /// The job of a SetCustomMiningJob of our own, under the id of the server's answer (sv2-spec §5.3.19). It starts at once; a
+    /// previous hash that differs from the one at hand ends what was before.
+    pub fn on_custom_job(
+        &mut self,
+        now: Duration,
+        request: &SetCustomMiningJob<'_>,
+        success: &SetCustomMiningJobSuccess,
+    ) -> Result<Change, ClientError> {
+        let id = JobId(success.job_id);
+        if self.kind == Kind::Standard {
+            return Err(ClientError::CustomJob(CustomJobError::Channel));
+        }
+        let coinbase = custom::coinbase(request, self.full_extranonce_size())?;
+        let merkle_path = request.merkle_path.iter().map(|hash| hash.to_le_bytes()).collect();
+        let root = self.root(&Arc::new(ExtendedRoot { coinbase, merkle_path }));
+        let prev_hash = BlockHash::from_byte_array(request.prev_hash.to_le_bytes());
+        let (tip, change) = match self.tip.filter(|tip| tip.prev_hash == prev_hash && tip.nbits == request.nbits) {
+            Some(tip) => (tip, Change::NewWork),
+            None => {
+                let tip = Tip::new(prev_hash, request.min_ntime, request.nbits, now).map_err(ClientError::Nbits)?;
+                self.future.clear();
+                (*self.tip.insert(tip), Change::NewTip)
+            }
         };
-        let job = ClientJob {
-            id: JobId(message.job_id),
-            version: message.version,
-            version_rolling_allowed: message.version_rolling_allowed,
-            root,
-            prefix: self.prefix,
-        };
-        self.on_job(job, message.min_ntime)
+        let (version, prefix) = (request.version, self.prefix);
+        let job = ClientJob { id, version, version_rolling_allowed: self.version_mask != 0, root, prefix };
+        self.start(Arc::new(job), tip, request.min_ntime, false);
+        Ok(change)
     }
 
     fn on_job(&mut self, job: ClientJob, min_ntime: Option<u32>) -> Result<Change, ClientError> {
@@ -331,19 +440,19 @@ impl ClientChannel {
         let current = self.current.as_mut()?;
         let job = current.job.clone();
         let (merkle_root, extranonce) = match (&job.root, self.kind) {
-            (Root::Rolled { coinbase, merkle_path }, Kind::Extended { extranonce_size }) => {
+            (Root::Rolled(root), Kind::Extended { extranonce_size }) => {
                 let rolled = current.next_extranonce(extranonce_size)?;
                 let full = job.prefix.join(rolled.as_bytes()).ok()?;
-                (coinbase.merkle_root(full.as_bytes(), merkle_path), Some(rolled))
+                (root.coinbase.merkle_root(full.as_bytes(), &root.merkle_path), Some(rolled))
             }
             (Root::Fixed(root), _) => (*root, None),
-            (Root::Rolled { .. }, Kind::Standard) => return None, // never made
+            (Root::Rolled(_), Kind::Standard) => return None, // never made
         };
         let Current { tip, min_ntime, target, .. } = current;
         Some(Work {
             job_id: job.id,
             version: job.version,
-            version_mask: if job.version_rolling_allowed { const_sv2::limits::BIP323_VERSION_MASK } else { 0 },
+            version_mask: if job.version_rolling_allowed { self.version_mask } else { 0 },
             prev_hash: tip.prev_hash,
             merkle_root,
             min_ntime: *min_ntime,

@@ -1,6 +1,8 @@
 //! Mining channels, from the server's side and from the client's.
 
 pub mod client;
+pub mod clients;
+pub mod group;
 pub mod server;
 
 /// Whether a channel rolls its extranonce (sv2-spec §5.2).

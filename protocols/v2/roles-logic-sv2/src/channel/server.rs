@@ -4,9 +4,11 @@ use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 use core::{cell::OnceCell, fmt, time::Duration};
 
 use const_sv2::error_code::update_channel as code;
+use mining_sv2::{SetCustomMiningJob, SetCustomMiningJobSuccess, SetExtranoncePrefix};
 
 use crate::{
     channel::Kind,
+    custom::{self, CustomJobError, CustomRules, Tokens},
     extranonce::{Extranonce, LayoutError, Slot},
     ids::{ChannelId, JobId},
     job::Job,
@@ -56,9 +58,11 @@ pub enum ChannelError {
     ExtranonceSize {
         /// The channel's, in bytes.
         expected: usize,
-        /// The job's, in bytes.
+        /// The job's or the new slot's, in bytes.
         got: usize,
     },
+    /// A new slot has too few bytes beside its bits for what the client rolls.
+    Slot(LayoutError),
 }
 
 impl fmt::Display for ChannelError {
@@ -68,8 +72,9 @@ impl fmt::Display for ChannelError {
             Self::UnknownFutureJob(id) => write!(f, "expected a tip for a future job given out before, got job {id}"),
             Self::JobIdInUse(id) => write!(f, "expected an unused job id, got {id}"),
             Self::ExtranonceSize { expected, got } => {
-                write!(f, "expected a job with a full extranonce of {expected} bytes, got {got}")
+                write!(f, "expected a full extranonce of {expected} bytes, got {got}")
             }
+            Self::Slot(error) => error.fmt(f),
         }
     }
 }
@@ -125,11 +130,13 @@ pub struct Channel {
     id: ChannelId,
     group_id: ChannelId,
     kind: Kind,
-    slot: Slot,
-    prefix: Extranonce,
+    prefix: Prefix,
+    /// Prefixes of before that jobs still have.
+    earlier_prefixes: Vec<Prefix>,
     full_size: usize,
     max_target: Target,
-    target: Target,
+    /// The target of jobs to come, with its work, so that a job costs no division.
+    target: JobTarget,
     rules: Rules,
     tip: Option<Arc<Tip>>,
     /// Number of tips so far.
@@ -142,15 +149,28 @@ pub struct Channel {
     seen: SeenShares,
 }
 
+/// The channel's part of the extranonce space, from one SetExtranoncePrefix to the next.
+#[derive(Debug)]
+struct Prefix {
+    number: u32,
+    /// Keeps others off the prefix for as long as a job of the channel has it.
+    slot: Slot,
+    bytes: Extranonce,
+}
+
 #[derive(Debug)]
 struct Future {
     job: Arc<Job>,
+    /// Number of the prefix in force when the job was sent.
+    prefix: u32,
     merkle_root: OnceCell<[u8; 32]>,
 }
 
 #[derive(Debug)]
 struct Active {
     job: Arc<Job>,
+    /// Number of the prefix in force when the job was sent.
+    prefix: u32,
     /// Filled on first use, on standard channels only.
     merkle_root: OnceCell<[u8; 32]>,
     tip: Arc<Tip>,
@@ -188,11 +208,11 @@ impl Channel {
             id: channel_id,
             group_id: group_channel_id,
             kind,
-            slot,
-            prefix,
+            prefix: Prefix { number: 0, slot, bytes: prefix },
+            earlier_prefixes: Vec::new(),
             full_size,
             max_target: max_target.round_to_harder(),
-            target: target.min(max_target.round_to_harder()),
+            target: JobTarget::fixed(target.min(max_target.round_to_harder())),
             rules,
             tip: None,
             tips: 0,
@@ -213,7 +233,8 @@ impl Channel {
         self.group_id
     }
 
-    /// Puts the channel into another group (SetGroupChannel, sv2-spec §5.3.22), whose full extranonce size must be the same.
+    /// Puts the channel into another group (SetGroupChannel, sv2-spec §5.3.22), whose full extranonce size must be the same:
+    /// [`Channels::set_group`](crate::channel::group::Channels::set_group) sees to it.
     pub const fn set_group_id(&mut self, group_id: ChannelId) {
         self.group_id = group_id;
     }
@@ -225,12 +246,47 @@ impl Channel {
 
     /// The channel's slot; whoever takes shares for it beyond the channel's life holds a clone.
     pub const fn slot(&self) -> &Slot {
-        &self.slot
+        &self.prefix.slot
     }
 
-    /// The extranonce prefix; it has the full size on a standard channel.
+    /// The extranonce prefix of jobs to come; it has the full size on a standard channel.
     pub const fn prefix(&self) -> &Extranonce {
-        &self.prefix
+        &self.prefix.bytes
+    }
+
+    /// Moves the channel to another slot, with the message that tells (sv2-spec §5.3.10): jobs sent before keep the old
+    /// prefix, and the old slot is not given back before the last of them is forgotten.
+    pub fn set_extranonce_prefix(&mut self, slot: Slot) -> Result<SetExtranoncePrefix, ChannelError> {
+        let whole = slot.full_prefix();
+        if whole.len() != self.full_size {
+            return Err(ChannelError::ExtranonceSize { expected: self.full_size, got: whole.len() });
+        }
+        let bytes = match self.kind {
+            Kind::Standard => whole,
+            Kind::Extended { extranonce_size } => slot.prefix(extranonce_size).map_err(ChannelError::Slot)?,
+        };
+        let next = Prefix { number: self.prefix.number.wrapping_add(1), slot, bytes };
+        self.earlier_prefixes.push(core::mem::replace(&mut self.prefix, next));
+        self.forget_prefixes();
+        Ok(SetExtranoncePrefix { channel_id: self.id.0, extranonce_prefix: bytes.into() })
+    }
+
+    fn prefix_of(&self, number: u32) -> &Extranonce {
+        let earlier = self.earlier_prefixes.iter().find(|prefix| prefix.number == number);
+        &earlier.unwrap_or(&self.prefix).bytes
+    }
+
+    /// Gives back the slots that no job knows any more.
+    fn forget_prefixes(&mut self) {
+        let Self { earlier_prefixes, future, active, retired, .. } = self;
+        earlier_prefixes.retain(|prefix| {
+            let mut jobs = future
+                .iter()
+                .map(|f| f.prefix)
+                .chain(active.iter().map(|a| a.prefix))
+                .chain(retired.iter().map(|r| r.job.prefix));
+            jobs.any(|number| number == prefix.number)
+        });
     }
 
     /// Size of prefix and rolled extranonce together: only jobs of this size fit.
@@ -240,7 +296,7 @@ impl Channel {
 
     /// The target of jobs that are given out from now on.
     pub const fn target(&self) -> Target {
-        self.target
+        self.target.accept()
     }
 
     /// The easiest target that the client can work with, rounded to the harder side.
@@ -260,50 +316,69 @@ impl Channel {
 
     /// Adds a job: with `min_ntime` for the current tip, to be worked on at once; without it a future job.
     pub fn on_new_job(&mut self, now: Duration, job: Arc<Job>, min_ntime: Option<u32>) -> Result<(), ChannelError> {
+        self.check_new_job(&job, min_ntime)?;
+        let future = Future { job, prefix: self.prefix.number, merkle_root: OnceCell::new() };
+        match (min_ntime, self.tip.clone()) {
+            (Some(min_ntime), Some(tip)) => self.activate(now, future, tip, min_ntime, false),
+            (_, _) => {
+                if self.future.len() >= MAX_FUTURE_JOBS {
+                    self.future.pop_front();
+                }
+                self.future.push_back(future);
+            }
+        }
+        Ok(())
+    }
+
+    /// What [`on_new_job`](Self::on_new_job) would say, without doing it.
+    pub fn check_new_job(&self, job: &Job, min_ntime: Option<u32>) -> Result<(), ChannelError> {
         let id = job.id();
         if job.full_extranonce_size() != self.full_size {
             return Err(ChannelError::ExtranonceSize { expected: self.full_size, got: job.full_extranonce_size() });
         }
-        if self.future.iter().any(|f| f.job.id() == id) || self.active.iter().any(|a| a.job.id() == id) {
+        if self.has_future_job(id) || self.active.iter().any(|active| active.job.id() == id) {
             return Err(ChannelError::JobIdInUse(id));
         }
-        let future = Future { job, merkle_root: OnceCell::new() };
-        match min_ntime {
-            None => {
-                self.future.push_back(future);
-                if self.future.len() > MAX_FUTURE_JOBS {
-                    self.future.pop_front();
-                }
-            }
-            Some(min_ntime) => {
-                let tip = self.tip.clone().ok_or(ChannelError::NoTip(id))?;
-                self.activate(now, future, tip, min_ntime, false);
-            }
+        if min_ntime.is_some() && self.tip.is_none() {
+            return Err(ChannelError::NoTip(id));
         }
         Ok(())
+    }
+
+    /// Whether a SetNewPrevHash may name this job now.
+    pub fn has_future_job(&self, id: JobId) -> bool {
+        self.future.iter().any(|future| future.job.id() == id)
     }
 
     /// Makes a future job the active one on a new tip. All other jobs end (sv2-spec §5.3.17).
     pub fn on_set_new_prev_hash(&mut self, now: Duration, job_id: JobId, tip: Arc<Tip>) -> Result<(), ChannelError> {
         let index = self.future.iter().position(|future| future.job.id() == job_id);
         let future = index.and_then(|i| self.future.remove(i)).ok_or(ChannelError::UnknownFutureJob(job_id))?;
+        let min_ntime = tip.min_ntime;
+        self.on_tip(now, tip.clone());
+        self.activate(now, future, tip, min_ntime, true);
+        Ok(())
+    }
+
+    /// A new tip without a job: for a client that sends its own jobs (sv2-spec §5.3.18). All jobs end.
+    pub fn on_tip(&mut self, now: Duration, tip: Arc<Tip>) {
         self.future.clear();
         self.tips += 1;
         while let Some(job) = self.active.pop_front() {
             self.retire(now, job);
         }
-        self.forget_retired(now);
+        let tips = self.tips;
+        self.retired.retain(|retired| retired.is_known(now, tips));
+        if !self.earlier_prefixes.is_empty() {
+            self.forget_prefixes();
+        }
         self.seen.on_tip(tip.prev_hash);
-        self.tip = Some(tip.clone());
-        let min_ntime = tip.min_ntime;
-        self.activate(now, future, tip, min_ntime, true);
-        Ok(())
+        self.tip = Some(tip);
     }
 
     fn activate(&mut self, now: Duration, future: Future, tip: Arc<Tip>, min_ntime: u32, was_future: bool) {
-        let Future { job, merkle_root } = future;
-        let target = JobTarget::fixed(self.target);
-        self.active.push_back(Active { job, merkle_root, tip, min_ntime, target, was_future });
+        let Future { job, prefix, merkle_root } = future;
+        self.active.push_back(Active { job, prefix, merkle_root, tip, min_ntime, target: self.target, was_future });
         if self.active.len() > MAX_ACTIVE_JOBS
             && let Some(oldest) = self.active.pop_front()
         {
@@ -318,20 +393,16 @@ impl Channel {
         }
     }
 
-    fn forget_retired(&mut self, now: Duration) {
-        let tips = self.tips;
-        self.retired.retain(|retired| retired.is_known(now, tips));
-    }
-
     /// Sets the target for jobs to come, not easier than the client's `max_target`. Returns what is to be sent.
     ///
     /// What it means for jobs given out before is in `docs/spec/targets.md`.
     pub fn set_target(&mut self, target: Target) -> Target {
-        self.target = target.min(self.max_target);
+        let target = target.min(self.max_target);
+        self.target = JobTarget::fixed(target);
         for job in self.active.iter_mut().filter(|job| job.was_future) {
-            job.target.widen(self.target);
+            job.target.widen(target);
         }
-        self.target
+        target
     }
 
     /// Answers an UpdateChannel (sv2-spec §5.3.7): the new target, where there is one to be sent.
@@ -344,10 +415,35 @@ impl Channel {
     ) -> Result<Option<Target>, TargetRequestError> {
         let target = target_for_request(nominal_hash_rate, max_target, shares_per_minute, bounds)?;
         self.max_target = max_target.round_to_harder();
-        if target == self.target {
+        if target == self.target() {
             return Ok(None);
         }
         Ok(Some(self.set_target(target)))
+    }
+
+    /// Answers a SetCustomMiningJob (sv2-spec §5.3.18): the job is active on the channel's tip at once, under an id that `id`
+    /// takes from the pool's counter.
+    pub fn on_set_custom_mining_job(
+        &mut self,
+        now: Duration,
+        request: &SetCustomMiningJob<'_>,
+        tokens: &impl Tokens,
+        rules: &CustomRules,
+        id: impl FnOnce() -> JobId,
+    ) -> Result<SetCustomMiningJobSuccess, CustomJobError> {
+        if self.kind == Kind::Standard {
+            return Err(CustomJobError::Channel);
+        }
+        let tip = self.tip.as_ref().ok_or(CustomJobError::StaleTip)?;
+        let job = custom::build(now, request, self.full_size, tip, tokens, rules, id)?;
+        let job_id = job.id();
+        // A fresh id on a channel with a tip: there is nothing left to refuse.
+        self.on_new_job(now, Arc::new(job), Some(request.min_ntime)).map_err(|_| CustomJobError::Channel)?;
+        Ok(SetCustomMiningJobSuccess {
+            channel_id: request.channel_id,
+            request_id: request.request_id,
+            job_id: job_id.0,
+        })
     }
 
     /// Merkle root of a job that is given out now, future or active; `None` on extended channels and for unknown jobs.
@@ -355,10 +451,10 @@ impl Channel {
         if self.kind != Kind::Standard {
             return None;
         }
-        let future = self.future.iter().map(|f| (&f.job, &f.merkle_root));
-        let active = self.active.iter().map(|a| (&a.job, &a.merkle_root));
-        let (job, root) = future.chain(active).find(|(job, _)| job.id() == job_id)?;
-        Some(*root.get_or_init(|| job.merkle_root(self.prefix.as_bytes())))
+        let future = self.future.iter().map(|f| (&f.job, f.prefix, &f.merkle_root));
+        let active = self.active.iter().map(|a| (&a.job, a.prefix, &a.merkle_root));
+        let (job, prefix, root) = future.chain(active).find(|(job, ..)| job.id() == job_id)?;
+        Some(*root.get_or_init(|| job.merkle_root(self.prefix_of(prefix).as_bytes())))
     }
 
     /// nVersion and, unless it is a future job, `min_ntime` of a job that shares are or will be taken for.
@@ -381,14 +477,15 @@ impl Channel {
                 }
             }
         };
-        let fixed_root = || *job.merkle_root.get_or_init(|| job.job.merkle_root(self.prefix.as_bytes()));
+        let prefix = if job.prefix == self.prefix.number { self.prefix.bytes } else { *self.prefix_of(job.prefix) };
+        let fixed_root = || *job.merkle_root.get_or_init(|| job.job.merkle_root(prefix.as_bytes()));
         let context = Context {
             job: &job.job,
             tip: &job.tip,
             min_ntime: job.min_ntime,
             retired,
             target: job.target,
-            prefix: &self.prefix,
+            prefix: &prefix,
             merkle_root: (self.kind == Kind::Standard).then(fixed_root),
             rules: &self.rules,
         };
