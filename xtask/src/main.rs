@@ -13,6 +13,7 @@ mod packages;
 mod sanitize;
 mod test;
 mod tidy;
+mod vardiff;
 
 use std::{
     path::{Path, PathBuf},
@@ -32,6 +33,7 @@ usage: cargo xtask <command>
   sanitize          unsafe code under loom, AddressSanitizer, valgrind and, where installed, Miri
   bench wire        speed of the wire stack beside the reference implementation's; kept in docs/bench-wire.md
   tidy              the checks of `test` that only read the tree
+  vardiff           simulate variable difficulty with 1,000 seeds, about a minute; writes docs/vardiff.md and its plot
 
 environment
   BITCOIN_NODE      a bitcoin-node to test against; else the one in PATH, else one is built and kept in the user's cache
@@ -69,6 +71,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "sanitize" => sanitize::run(&root).map(|()| ExitCode::SUCCESS),
         "bench" => bench::run(&root, rest).map(|()| ExitCode::SUCCESS),
         "tidy" => tidy::run(&root).map(|()| ExitCode::SUCCESS),
+        "vardiff" => vardiff::run(&root).map(|()| ExitCode::SUCCESS),
         "help" | "-h" | "--help" => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

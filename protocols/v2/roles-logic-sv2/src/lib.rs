@@ -11,6 +11,7 @@
 //! - [`channel::server`], [`channel::client`]: a channel's state on either side
 //! - [`channel::group`], [`channel::clients`]: a connection's channels and groups on either side
 //! - [`accounting`]: acknowledging shares in batches
+//! - [`vardiff`]: which target a channel should have
 //! - [`setup`]: answers to SetupConnection and RequestExtensions
 //!
 //! **What it refuses.** Templates from which no valid block can be made, payouts over what was reserved, jobs and tips out of
@@ -110,6 +111,7 @@ mod sha;
 pub mod share;
 pub mod target;
 mod tip;
+pub mod vardiff;
 
 pub use coinbase::SplitCoinbase;
 pub use header::{HEADER_LEN, Header};

@@ -208,7 +208,7 @@ impl Target {
 }
 
 /// Logarithm to base 2 rounded to the nearest integer, between 0 and 256; `core` has no `log2`.
-fn nearest_log2(value: f64) -> u32 {
+pub(crate) fn nearest_log2(value: f64) -> u32 {
     if value < 1.0 {
         return 0;
     }
