@@ -84,11 +84,13 @@ impl Vectors {
 
     /// Whole, cut into pieces, changed in one place, with long payloads, and not encrypted at all.
     fn encrypted(&self, stream: &[u8]) -> Vec<Vec<u8>> {
+        // Not all of it: encrypting is slow under a sanitizer, and short inputs are changed in more telling ways.
+        let stream = &stream[..stream.len().min(1_500)];
         let change = after(&[1, 1, 100, 0, 0, 0, 0, 0, 0, 0, 8], stream);
         let long = frame(0, true, 0xfe, &[7; 50]);
         vec![
             after(&[255, 0], stream),
-            after(&[0, 0], &stream[..200]),
+            after(&[0, 0], &stream[..stream.len().min(200)]),
             change,
             after(&[99, 0], &long),
             vec![3, 0xff, 9, 9],
