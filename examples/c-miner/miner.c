@@ -11,6 +11,10 @@
 
 #include "sv2.h"
 
+#ifndef MSG_NOSIGNAL // macOS has another way; here a lost connection may then end the program
+#define MSG_NOSIGNAL 0
+#endif
+
 // Hashes between two looks at the socket: some milliseconds' worth.
 #define BATCH 4096
 // What we tell the pool to expect, in hashes per second.

@@ -11,6 +11,10 @@
 
 #include "sv2.h"
 
+#ifndef MSG_NOSIGNAL // macOS has another way; here a lost connection may then end the program
+#define MSG_NOSIGNAL 0
+#endif
+
 namespace sv2 {
 
 struct Free {

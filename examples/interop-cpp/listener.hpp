@@ -9,6 +9,10 @@
 #include <cstdint>
 #include <stdexcept>
 
+#ifndef MSG_NOSIGNAL // macOS has another way; here a lost connection may then end the program
+#define MSG_NOSIGNAL 0
+#endif
+
 namespace sv2 {
 
 // A socket that closes itself.
