@@ -70,17 +70,33 @@ pub struct Listen {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shares {
-    /// Shares a minute that a channel's first target aims at, from the hashrate that it names.
+    /// Shares a minute that a channel's target aims at.
     pub per_minute: f32,
+    /// Whether targets follow what a channel delivers (`docs/vardiff.md`); if not, they follow the hashrate that it names.
+    pub vardiff: bool,
     /// No target is easier than this difficulty; fractions are allowed.
     pub min_difficulty: f64,
+    /// No target is harder than this difficulty.
+    pub max_difficulty: Option<f64>,
+    /// The first target of a channel that names no hashrate; without it, the easiest one.
+    pub start_difficulty: Option<f64>,
+    /// Seconds after which miners get a job with new content, if the template does not change before.
+    pub job_refresh_seconds: u64,
     /// Seconds that a share's time may be ahead of the time that has passed since its previous hash was sent.
     pub ntime_tolerance: u32,
 }
 
 impl Default for Shares {
     fn default() -> Self {
-        Self { per_minute: 12.0, min_difficulty: 0.0, ntime_tolerance: 60 }
+        Self {
+            per_minute: 12.0,
+            vardiff: true,
+            min_difficulty: 0.0,
+            max_difficulty: None,
+            start_difficulty: None,
+            job_refresh_seconds: 30,
+            ntime_tolerance: 60,
+        }
     }
 }
 
@@ -164,6 +180,18 @@ impl PoolConfig {
         if !(self.shares.min_difficulty.is_finite() && self.shares.min_difficulty >= 0.0) {
             return other("shares.min_difficulty: expected 0 or a positive number");
         }
+        let positive = |value: Option<f64>| value.is_none_or(|value| value.is_finite() && value > 0.0);
+        if !positive(self.shares.max_difficulty) || !positive(self.shares.start_difficulty) {
+            return other(
+                "shares.max_difficulty, shares.start_difficulty: expected a positive number, or leave them out",
+            );
+        }
+        if self.shares.max_difficulty.is_some_and(|most| most < self.shares.min_difficulty) {
+            return other("shares.max_difficulty: expected no less than shares.min_difficulty");
+        }
+        if self.shares.job_refresh_seconds == 0 {
+            return other("shares.job_refresh_seconds: expected at least 1");
+        }
         if self.certificate_hours == 0 {
             return other("certificate_hours: expected at least 1");
         }
@@ -184,7 +212,8 @@ impl PoolConfig {
     }
 }
 
-/// Longest coinbase tag: 100 bytes of scriptSig less 8 for the height, 21 for the extranonce and one for the tag's push.
+/// Longest coinbase tag: 100 bytes of scriptSig less 8 for the height, 21 for the extranonce, 5 for the job's variant and one for
+/// the tag's push, less one in reserve.
 pub const MAX_TAG_BYTES: usize = 64;
 
 fn yes() -> bool {
@@ -235,6 +264,12 @@ mod tests {
         assert!(error(|c| c.coinbase_tag = "x".repeat(65)).contains("this one has 65"));
         assert!(error(|c| c.shares.per_minute = f32::NAN).contains("per_minute"));
         assert!(error(|c| c.shares.min_difficulty = -1.0).contains("min_difficulty"));
+        assert!(error(|c| c.shares.max_difficulty = Some(0.0)).contains("max_difficulty"));
+        assert!(error(|c| c.shares.start_difficulty = Some(f64::NAN)).contains("start_difficulty"));
+        assert!(
+            error(|c| (c.shares.min_difficulty, c.shares.max_difficulty) = (2.0, Some(1.0))).contains("no less than")
+        );
+        assert!(error(|c| c.shares.job_refresh_seconds = 0).contains("job_refresh_seconds"));
         assert!(error(|c| c.certificate_hours = 0).contains("certificate_hours"));
     }
 }

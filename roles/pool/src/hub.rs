@@ -36,6 +36,9 @@ pub const MAX_TEMPLATES_WITH_TRANSACTIONS: usize = 24;
 /// Jobs whose origin is remembered, so that a late solution finds its template; the oldest make room.
 pub const MAX_JOBS: usize = 4096;
 
+/// Jobs that each published one brings along, for channels whose target changes until the next one.
+pub const SPARE_JOBS: usize = 4;
+
 /// Found blocks that wait for their template's transactions.
 pub const MAX_INCOMPLETE_BLOCKS: usize = 64;
 
@@ -134,6 +137,11 @@ pub struct Hub {
     sources: Vec<SourceState>,
     active: Option<usize>,
     jobs: BTreeMap<u64, JobRecord>,
+    /// Time after which miners get a job with new content although the template is the same.
+    refresh: Option<Duration>,
+    refresh_at: Option<Duration>,
+    /// What the newest job was made of: source and template.
+    current: Option<(usize, Arc<Template>)>,
     /// Counts jobs up; its low 32 bits are the job's id, so that ids of live jobs never collide.
     last_job: u64,
     by_template: BTreeMap<(usize, TemplateId), u64>,
@@ -152,6 +160,9 @@ impl Hub {
             factory,
             sources: sources.iter().map(|_| SourceState::default()).collect(),
             active: None,
+            refresh: None,
+            refresh_at: None,
+            current: None,
             jobs: BTreeMap::new(),
             last_job: 0,
             by_template: BTreeMap::new(),
@@ -164,6 +175,15 @@ impl Hub {
         }
     }
 
+    /// Publishes a job with new content when the last one is this old, and [`SPARE_JOBS`] with each.
+    ///
+    /// A new target takes effect with the next job (sv2-spec §5.3.21), and devices do not like the same job twice.
+    #[must_use]
+    pub fn with_job_refresh(mut self, interval: Duration) -> Self {
+        self.refresh = Some(interval);
+        self
+    }
+
     /// What to do next; `None` when there is nothing left.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
@@ -171,11 +191,14 @@ impl Hub {
 
     /// When [`handle_timeout`](Self::handle_timeout) has work.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.blocks.poll_timeout()
+        [self.blocks.poll_timeout(), self.refresh_at].into_iter().flatten().min()
     }
 
-    /// Tries again what failed.
+    /// Tries again what failed, and makes new jobs of old templates.
     pub fn handle_timeout(&mut self, now: Duration) {
+        if self.refresh_at.is_some_and(|at| at <= now) {
+            self.refresh(now);
+        }
         self.with_blocks(|blocks, actions| blocks.handle_timeout(now, actions));
     }
 
@@ -202,7 +225,7 @@ impl Hub {
                 self.blocks.source_down(source);
                 self.select(now);
             }
-            Event::Template(template) => self.template(source, template),
+            Event::Template(template) => self.template(now, source, template),
             Event::Tip(tip) => self.tip(now, source, tip),
             Event::Transactions { id, result } => match result {
                 Ok(transactions) => self.transactions(now, (source, id), transactions),
@@ -237,7 +260,7 @@ impl Hub {
             header_nonce: candidate.header.nonce,
             coinbase_tx: candidate.coinbase_tx(),
         };
-        let transactions = self.transactions_of(key);
+        let transactions = self.transactions_of(key, &record.template);
         let block = FoundBlock {
             hash,
             height: record.template.height,
@@ -260,7 +283,7 @@ impl Hub {
         }
     }
 
-    fn template(&mut self, source: usize, template: Arc<Template>) {
+    fn template(&mut self, now: Duration, source: usize, template: Arc<Template>) {
         let state = &mut self.sources[source];
         if template.future {
             while state.futures.len() >= MAX_FUTURE_TEMPLATES {
@@ -271,7 +294,7 @@ impl Hub {
             state.current = Some(template.clone());
         }
         if self.active == Some(source) {
-            self.publish(source);
+            self.publish(now, source);
         }
     }
 
@@ -293,14 +316,14 @@ impl Hub {
         let decided = self.with_blocks(|blocks, actions| blocks.tip(now, &tip, height, actions));
         self.decided(decided);
         if self.active == Some(source) {
-            self.new_tip(source);
+            self.new_tip(now, source);
         } else {
             self.select(now);
         }
     }
 
     /// Makes the first source that is up and has a tip the active one. With none up, the last one's jobs go on.
-    fn select(&mut self, _now: Duration) {
+    fn select(&mut self, now: Duration) {
         let best = self.sources.iter().position(|source| source.up && source.tip.is_some());
         if let Some(best) = best
             && self.active != Some(best)
@@ -309,12 +332,12 @@ impl Hub {
                 tracing::warn!(from = last, to = best, "template source changed");
             }
             self.active = Some(best);
-            self.new_tip(best);
+            self.new_tip(now, best);
         }
     }
 
     /// The active source has a new tip, or is newly active.
-    fn new_tip(&mut self, source: usize) {
+    fn new_tip(&mut self, now: Duration, source: usize) {
         let Some((tip, template, since)) = self.sources[source].tip.clone() else { return };
         // A tip that two sources agree on is no news for miners.
         let known = self.snapshot.tip.as_ref().is_some_and(|active| active.tip.prev_hash == tip.prev_hash);
@@ -333,24 +356,66 @@ impl Hub {
             height: template.height,
             activated: job.clone(),
             current: job,
+            spares: Arc::default(),
         });
         self.snapshot.future = None;
-        self.publish(source);
+        self.made_current(now, source, template);
+        self.publish(now, source);
     }
 
     /// Builds what is new at the active source and publishes it.
-    fn publish(&mut self, source: usize) {
+    fn publish(&mut self, now: Duration, source: usize) {
         let state = &self.sources[source];
         let (current, future) = (state.current.clone(), state.futures.last_key_value().map(|(_, t)| t.clone()));
-        if let Some(job) = current.and_then(|template| self.job(source, &template))
+        // A template whose job is out already may have been refreshed since: miners keep the newest.
+        let current = current.filter(|template| !self.is_current(source, template.id));
+        if let Some(template) = current
+            && let Some(job) = self.job(source, &template)
             && let Some(tip) = &mut self.snapshot.tip
         {
             tip.current = job;
+            self.made_current(now, source, template);
         }
         if let Some(job) = future.and_then(|template| self.job(source, &template)) {
             self.snapshot.future = Some(job);
         }
         self.outputs.push_back(Output::Publish(Arc::new(self.snapshot.clone())));
+    }
+
+    fn is_current(&self, source: usize, id: TemplateId) -> bool {
+        self.current.as_ref().is_some_and(|(from, template)| (*from, template.id) == (source, id))
+    }
+
+    /// The newest job is of this template: makes its spares, and sets the time for the next one.
+    fn made_current(&mut self, now: Duration, source: usize, template: Arc<Template>) {
+        let Some(interval) = self.refresh else { return };
+        self.refresh_at = Some(now + interval);
+        let spares = (0..SPARE_JOBS).filter_map(|_| self.variant(source, &template)).collect();
+        if let Some(tip) = &mut self.snapshot.tip {
+            tip.spares = spares;
+        }
+        self.current = Some((source, template));
+    }
+
+    /// New content for all miners, although there is no new template.
+    fn refresh(&mut self, now: Duration) {
+        self.refresh_at = None;
+        let Some((source, template)) = self.current.clone() else { return };
+        if let Some(job) = self.variant(source, &template)
+            && let Some(tip) = &mut self.snapshot.tip
+        {
+            tip.current = job;
+            self.made_current(now, source, template);
+            self.outputs.push_back(Output::Publish(Arc::new(self.snapshot.clone())));
+        }
+    }
+
+    /// Another job of a template that has one.
+    fn variant(&mut self, source: usize, template: &Arc<Template>) -> Option<Arc<Job>> {
+        let number = self.last_job + 1;
+        // Never 0, which is the template's first job.
+        let variant = (number % u64::from(u32::MAX)) as u32 + 1;
+        self.build(source, template, variant)
     }
 
     /// The job of a template: built once, then shared.
@@ -359,9 +424,19 @@ impl Hub {
         if let Some(record) = self.by_template.get(&key).and_then(|number| self.jobs.get(number)) {
             return Some(record.job.clone());
         }
+        let job = self.build(source, template, 0)?;
+        self.by_template.insert(key, self.last_job);
+        if !template.merkle_path.is_empty() {
+            self.command(source, Command::RequestTransactions(template.id));
+        }
+        Some(job)
+    }
+
+    /// Builds a job and remembers where it came from.
+    fn build(&mut self, source: usize, template: &Arc<Template>, variant: u32) -> Option<Arc<Job>> {
         let number = self.last_job + 1;
         let id = JobId((number & u64::from(u32::MAX)) as u32);
-        let job = match self.factory.build(id, &job_template(template)) {
+        let job = match self.factory.build_variant(id, &job_template(template), variant) {
             Ok(job) => Arc::new(job),
             Err(error) => {
                 tracing::error!(source, template = template.id.0, "no job can be made of this template: {error}");
@@ -370,21 +445,18 @@ impl Hub {
         };
         self.last_job = number;
         while self.jobs.len() >= MAX_JOBS {
-            if let Some((_, old)) = self.jobs.pop_first() {
-                self.by_template.remove(&(old.source, old.template.id));
+            let Some((oldest, old)) = self.jobs.pop_first() else { break };
+            let key = (old.source, old.template.id);
+            if self.by_template.get(&key) == Some(&oldest) {
+                self.by_template.remove(&key);
             }
         }
-        self.by_template.insert(key, number);
         self.jobs.insert(number, JobRecord { job: job.clone(), source, template: template.clone() });
-        if !template.merkle_path.is_empty() {
-            self.command(source, Command::RequestTransactions(template.id));
-        }
         Some(job)
     }
 
-    fn transactions_of(&self, key: (usize, TemplateId)) -> Option<Transactions> {
-        let record = self.by_template.get(&key).and_then(|number| self.jobs.get(number))?;
-        if record.template.merkle_path.is_empty() {
+    fn transactions_of(&self, key: (usize, TemplateId), template: &Template) -> Option<Transactions> {
+        if template.merkle_path.is_empty() {
             return Some(Transactions::default());
         }
         self.transactions.iter().rev().find(|(at, _)| *at == key).map(|(_, list)| list.clone())

@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     blocks::{BlockState, FoundBlock},
-    config::{InvalidConfig, PoolConfig},
+    config::{InvalidConfig, PoolConfig, Shares},
     epoch,
     hub::{Candidate, Hub, Output, PoolEvent},
     session::{Session, SessionConfig},
@@ -131,6 +131,7 @@ impl Pool {
 
         let clock = Clock::start();
         let mut hub = Hub::new(factory, &sources.iter().map(|source| source.capabilities()).collect::<Vec<_>>());
+        hub = hub.with_job_refresh(Duration::from_secs(config.shares.job_refresh_seconds));
         for block in store.open_blocks().map_err(data)? {
             tracing::warn!(hash = %block.hash, height = block.height, "found block from before the restart is still open");
             hub.restore(clock.now(), block);
@@ -242,23 +243,28 @@ fn spawn_shards(
         .collect()
 }
 
-fn session_config(config: &PoolConfig, space: Space) -> SessionConfig {
-    let easiest = easiest_target(config.shares.min_difficulty);
+/// What the configuration says about sessions, for channels out of `space`.
+pub fn session_config(config: &PoolConfig, space: Space) -> SessionConfig {
+    let Shares { per_minute, vardiff, min_difficulty, max_difficulty, start_difficulty, .. } = config.shares;
+    let easiest = Target::from_zero_bits(work_bits(min_difficulty).ceil() as u32);
+    let not_harder = |difficulty: f64| Target::from_zero_bits(work_bits(difficulty).floor() as u32);
+    let hardest = max_difficulty.map_or(TargetBounds::NONE.hardest, not_harder);
     SessionConfig {
         space,
         rules: Rules { ntime_tolerance: config.shares.ntime_tolerance, ..Rules::default() },
-        bounds: TargetBounds { easiest, ..TargetBounds::NONE },
-        shares_per_minute: config.shares.per_minute,
+        bounds: TargetBounds { easiest, hardest },
+        start: start_difficulty.map(not_harder),
+        shares_per_minute: per_minute,
+        vardiff,
         max_channels: config.limits.channels,
         setup: Duration::from_secs(config.limits.setup_seconds),
         first_channel: Duration::from_secs(config.limits.first_channel_seconds),
     }
 }
 
-/// The power of two at or above a difficulty, as a target.
-fn easiest_target(min_difficulty: f64) -> Target {
-    let hashes = min_difficulty * WORK_OF_DIFFICULTY_1 as f64;
-    if hashes <= 1.0 { Target::MAX } else { Target::from_zero_bits(hashes.log2().ceil().min(127.0) as u32) }
+/// Logarithm to base 2 of a difficulty's work, between 0 and 127.
+fn work_bits(difficulty: f64) -> f64 {
+    (difficulty * WORK_OF_DIFFICULTY_1 as f64).max(1.0).log2().min(127.0)
 }
 
 /// Moves what goes into and comes out of the hub.

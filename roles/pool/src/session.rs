@@ -4,6 +4,7 @@ mod announce;
 mod open;
 #[cfg(test)]
 mod tests;
+mod vardiff;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,14 +15,15 @@ use extensions_sv2::ExtensionNegotiation;
 use framing_sv2::Header;
 use mining_sv2::{CloseChannel, Mining, SetCustomMiningJobError, UpdateChannel, UpdateChannelError};
 use roles_logic_sv2::{
-    TargetBounds,
+    Target, TargetBounds,
     accounting::AckBatch,
-    channel::server::Channel,
+    channel::server::{Channel, target_for_request},
     extensions_message,
     extranonce::Space,
     ids::{ChannelId, JobId, SequenceNumber},
     setup::{Request, Support, answer_extensions},
     share::{RejectReason, Rules, Share, Verdict},
+    vardiff::Vardiff,
 };
 use stratum_runtime::core::{Core, Sink};
 
@@ -41,8 +43,12 @@ pub struct SessionConfig {
     pub rules: Rules,
     /// The range of targets.
     pub bounds: TargetBounds,
-    /// Shares a minute that a first target aims at.
+    /// The first target of a channel that names no hashrate; the easiest one where absent.
+    pub start: Option<Target>,
+    /// Shares a minute to aim at.
     pub shares_per_minute: f32,
+    /// Whether targets follow what a channel delivers.
+    pub vardiff: bool,
     /// Channels on one connection.
     pub max_channels: usize,
     /// Time for SetupConnection.
@@ -57,6 +63,8 @@ pub struct Session {
     config: Arc<SessionConfig>,
     state: State,
     deadline: Option<Duration>,
+    /// When the channels' targets are looked at next.
+    look: Option<Duration>,
     channels: BTreeMap<ChannelId, OpenChannel>,
     /// The last id given to a channel; the first id is the group's.
     last_id: u32,
@@ -84,6 +92,10 @@ struct OpenChannel {
     active: Option<JobId>,
     /// Future jobs that were sent for the tip to come.
     futures: Vec<JobId>,
+    /// What sets its target, if not the client alone.
+    vardiff: Option<Vardiff>,
+    /// Spare jobs that it got behind the active one.
+    spares_used: usize,
 }
 
 /// Id of the group that all channels of a connection belong to; channel ids begin after it.
@@ -98,6 +110,7 @@ impl Session {
             config,
             state: State::AwaitSetup,
             deadline,
+            look: None,
             channels: BTreeMap::new(),
             last_id: GROUP_ID.0,
             snapshot: None,
@@ -107,8 +120,10 @@ impl Session {
     }
 
     fn close<S: Sink>(&mut self, sink: &mut S, reason: impl std::fmt::Display) {
+        // Shares that came before, in the same read, were good all the same.
+        self.acknowledge(sink);
         self.state = State::Closed;
-        self.deadline = None;
+        (self.deadline, self.look) = (None, None);
         self.channels.clear();
         sink.disconnect(reason);
     }
@@ -164,7 +179,7 @@ impl Session {
             Mining::OpenExtendedMiningChannel(request) => {
                 self.open_extended(now, standard_jobs_only, &request, sink);
             }
-            Mining::UpdateChannel(request) => self.update(request, sink),
+            Mining::UpdateChannel(request) => self.update(now, request, sink),
             Mining::CloseChannel(request) => self.close_channel(&request, sink),
             Mining::SubmitSharesStandard(share) => {
                 self.submit(now, ChannelId(share.channel_id), &Share::from(&share), sink);
@@ -181,15 +196,25 @@ impl Session {
         }
     }
 
-    fn update<S: Sink>(&mut self, request: UpdateChannel, sink: &mut S) {
+    fn update<S: Sink>(&mut self, now: Duration, request: UpdateChannel, sink: &mut S) {
         let UpdateChannel { channel_id, nominal_hash_rate, maximum_target } = request;
         let (per_minute, bounds) = (self.config.shares_per_minute, self.config.bounds);
         let refused = match self.channels.get_mut(&ChannelId(channel_id)) {
             None => error_code::update_channel::INVALID_CHANNEL_ID,
-            Some(OpenChannel { channel, .. }) => {
-                match channel.update(nominal_hash_rate, maximum_target.into(), per_minute, bounds) {
-                    Ok(None) => return,
-                    Ok(Some(_)) => return sink.send(&channel.set_target_message()),
+            Some(open) => {
+                let max_target = maximum_target.into();
+                match target_for_request(nominal_hash_rate, max_target, per_minute, bounds) {
+                    Ok(named) => {
+                        open.channel.set_max_target(max_target);
+                        let target = match &mut open.vardiff {
+                            Some(vardiff) => {
+                                vardiff.update(now, nominal_hash_rate, max_target);
+                                vardiff.target()
+                            }
+                            None => named,
+                        };
+                        return open.retarget(now, ChannelId(channel_id), target, self.snapshot.as_deref(), sink);
+                    }
                     Err(error) => error.error_code(),
                 }
             }
@@ -199,6 +224,8 @@ impl Session {
 
     fn close_channel<S: Sink>(&mut self, request: &CloseChannel<'_>, sink: &mut S) {
         let id = ChannelId(request.channel_id);
+        // A channel's last shares may have come in the same read.
+        self.acknowledge(sink);
         let known = if id == GROUP_ID {
             // sv2-spec §5.3.9: closing a group closes its channels.
             !std::mem::take(&mut self.channels).is_empty()
@@ -228,6 +255,9 @@ impl Session {
                 tracing::trace!(peer = self.label, channel = id.0, difficulty, "share accepted");
                 if open.acks.record(share.sequence_number, work).is_err() {
                     refuse(id, sequence_number, RejectReason::TooManyShares, sink);
+                }
+                if let Some(target) = open.vardiff.as_mut().and_then(|vardiff| vardiff.on_share(now, work)) {
+                    open.retarget(now, id, target, self.snapshot.as_deref(), sink);
                 }
             }
             Verdict::Rejected { reason, .. } => {
@@ -287,13 +317,16 @@ impl Core for Session {
     }
 
     fn poll_timeout(&self) -> Option<Duration> {
-        self.deadline
+        [self.deadline, self.look].into_iter().flatten().min()
     }
 
     fn handle_timeout<S: Sink<Report = Candidate>>(&mut self, now: Duration, sink: &mut S) {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             let missing = if self.state == State::AwaitSetup { "SetupConnection" } else { "channel" };
             self.close(sink, format_args!("no {missing} within the time allowed"));
+        }
+        if self.look.is_some_and(|look| look <= now) {
+            self.look(now, sink);
         }
     }
 

@@ -26,4 +26,6 @@ pub struct ActiveTip {
     pub activated: Arc<Job>,
     /// The newest job on this tip; the same as `activated` at first.
     pub current: Arc<Job>,
+    /// Jobs of the same template with other content, for channels that need one of their own: their target changed.
+    pub spares: Arc<[Arc<Job>]>,
 }

@@ -23,6 +23,8 @@ pub const MAX_SCRIPT_SIG: usize = 100;
 const MAX_DIRECT_PUSH: usize = 75;
 /// Longest pool tag: a direct push, within what is left of the scriptSig beside height and extranonce.
 pub const MAX_TAG: usize = MAX_DIRECT_PUSH;
+/// Bytes that a job's variant takes in the scriptSig: a push of four bytes.
+pub const VARIANT_LEN: usize = 5;
 /// Most outputs that a payout may have; what the template reserves is the tighter bound.
 pub const MAX_PAYOUT_OUTPUTS: usize = 10_000;
 /// What one legacy sigop costs in the block's budget of 80,000, which is the unit of sv2-spec §7.1.
@@ -290,8 +292,13 @@ impl JobFactory {
 
     /// Builds the job of a template under an id that no live job has.
     pub fn build(&self, id: JobId, template: &JobTemplate) -> Result<Job, JobError> {
+        self.build_variant(id, template, 0)
+    }
+
+    /// Builds another job of the same template: each `variant` is new work. Those but 0 take [`VARIANT_LEN`] bytes of scriptSig.
+    pub fn build_variant(&self, id: JobId, template: &JobTemplate, variant: u32) -> Result<Job, JobError> {
         let has_witness = template.has_witness_commitment()?;
-        let prefix = self.coinbase_prefix(template)?;
+        let prefix = self.coinbase_prefix(template, variant)?;
         let suffix = self.coinbase_suffix(template)?;
         // The tightest message is SubmitSolution, which carries the coinbase whole.
         let len = prefix.len() + self.full_extranonce_size + suffix.len() + WITNESS_FIELDS_LEN;
@@ -333,7 +340,7 @@ impl JobFactory {
     /// Up to and including the opcode that pushes the extranonce.
     ///
     /// Tag and extranonce are data of a push each: as bare bytes they could be opcodes, and those count as sigops.
-    fn coinbase_prefix(&self, template: &JobTemplate) -> Result<Vec<u8>, JobError> {
+    fn coinbase_prefix(&self, template: &JobTemplate, variant: u32) -> Result<Vec<u8>, JobError> {
         if Script::from_bytes(&template.coinbase_prefix).instructions().any(|instruction| instruction.is_err()) {
             return Err(JobError::MalformedCoinbasePrefix);
         }
@@ -341,6 +348,10 @@ impl JobFactory {
         if !self.tag.is_empty() {
             script_sig.push(self.tag.len() as u8); // at most MAX_TAG, which is a direct push
             script_sig.extend_from_slice(&self.tag);
+        }
+        if variant != 0 {
+            script_sig.push(4);
+            script_sig.extend_from_slice(&variant.to_le_bytes());
         }
         script_sig.push(self.full_extranonce_size as u8); // at most 32, a direct push too
         let len = script_sig.len() + self.full_extranonce_size;

@@ -56,7 +56,7 @@ const MAX_BITS: u32 = 127;
 /// Seconds that the shortest window counts as; nothing is measured more finely.
 const SHORTEST: f64 = 1e-6;
 
-/// The controller of one channel's target. Keeps under a kilobyte; no call allocates.
+/// The controller of one channel's target. Takes a little over a kilobyte; no call allocates.
 #[derive(Clone, Debug)]
 pub struct Vardiff {
     /// Shares a second to aim at.

@@ -12,7 +12,7 @@ use bitcoin::{
 use proptest::prelude::*;
 use roles_logic_sv2::{
     Header, JobId, Target,
-    job::{Constraints, JobError, JobFactory, MAX_PAYOUT_OUTPUTS, Payout},
+    job::{Constraints, JobError, JobFactory, MAX_PAYOUT_OUTPUTS, Payout, VARIANT_LEN},
 };
 use support::{VALUE, factory, p2wpkh, template, transaction};
 
@@ -101,6 +101,28 @@ fn the_longest_tag_fits_and_one_byte_more_does_not() {
         let odd = JobFactory::new(payout.clone(), Vec::new(), size, payout.constraints());
         assert_eq!(odd.err(), Some(JobError::ExtranonceSize(size)));
     }
+}
+
+#[test]
+fn variants_of_a_job_differ_and_are_blocks() {
+    // Bytes that would be opcodes that count, were they not pushed.
+    let variant = u32::from_le_bytes([0xac; 4]);
+    let template = template(2_000_000_000, &[], true);
+    let limit = JobFactory::max_tag(20) - VARIANT_LEN;
+    let factory = factory(&vec![b'x'; limit], 20);
+    let jobs = [0, 1, variant].map(|variant| factory.build_variant(JobId(1), &template, variant).unwrap());
+    assert_eq!(jobs[0].coinbase_tx_prefix(), factory.build(JobId(1), &template).unwrap().coinbase_tx_prefix());
+    let roots = jobs.each_ref().map(|job| job.merkle_root(&[7; 20]));
+    assert!(roots[0] != roots[1] && roots[1] != roots[2] && roots[0] != roots[2]);
+    for (job, root) in jobs.iter().zip(roots) {
+        let block: Block = deserialize(&job.block(&header(root).to_bytes(), &[7; 20], &[])).unwrap();
+        assert!(block.check_merkle_root() && block.check_witness_commitment());
+        let script = &block.coinbase().unwrap().input[0].script_sig;
+        assert!(script.len() <= 100 && script.count_sigops_legacy() == 0);
+    }
+    // This template's prefix is three bytes shorter than the longest one.
+    let too_long = support::factory(&vec![b'x'; limit + 4], 20).build_variant(JobId(1), &template, 1);
+    assert_eq!(too_long.unwrap_err(), JobError::ScriptSigTooLong { len: 101 });
 }
 
 #[test]

@@ -191,3 +191,73 @@ fn what_is_kept_is_bounded() {
     }
     assert_eq!(hub.incomplete.len(), MAX_INCOMPLETE_BLOCKS);
 }
+
+const REFRESH: Duration = Duration::from_secs(30);
+
+fn refreshed() -> Hub {
+    let mut hub = hub(1).with_job_refresh(REFRESH);
+    start(&mut hub, 0);
+    hub
+}
+
+#[test]
+fn jobs_are_refreshed_with_new_content() {
+    let mut hub = refreshed();
+    let first = published(&mut hub).tip.clone().unwrap();
+    assert_eq!(hub.poll_timeout(), Some(NOW + REFRESH));
+    hub.handle_timeout(NOW + REFRESH - Duration::from_secs(1));
+    assert!(outputs(&mut hub).is_empty(), "not yet");
+    let mut seen = vec![first];
+    for i in 1..=3 {
+        hub.handle_timeout(NOW + REFRESH * i);
+        seen.push(published(&mut hub).tip.clone().unwrap());
+    }
+    let jobs: Vec<_> = seen.iter().flat_map(|tip| tip.spares.iter().chain([&tip.current])).collect();
+    assert_eq!(jobs.len(), 4 * (SPARE_JOBS + 1));
+    let ids: std::collections::BTreeSet<_> = jobs.iter().map(|job| job.id()).collect();
+    let contents: std::collections::BTreeSet<_> = jobs.iter().map(|job| job.coinbase_tx_prefix()).collect();
+    assert_eq!((ids.len(), contents.len()), (jobs.len(), jobs.len()), "every job is new");
+    // The tip is the same, and so is the job that started it.
+    assert!(seen.iter().all(|tip| tip.number == 1 && Arc::ptr_eq(&tip.activated, &seen[0].activated)));
+    // A job for the tip to come does not bring the old one back.
+    let newest = seen[3].current.id();
+    feed(&mut hub, 0, [Event::Template(template(2, 102, true, true))]);
+    assert_eq!(published(&mut hub).tip.as_ref().unwrap().current.id(), newest);
+    // A new template is new content: the time starts anew.
+    hub.handle_source(NOW + REFRESH * 3 + Duration::from_secs(10), 0, Event::Template(template(3, 101, false, true)));
+    assert_ne!(published(&mut hub).tip.as_ref().unwrap().current.id(), newest);
+    assert_eq!(hub.poll_timeout(), Some(NOW + REFRESH * 4 + Duration::from_secs(10)));
+}
+
+#[test]
+fn a_block_on_a_spare_job_goes_to_its_template() {
+    let mut hub = refreshed();
+    let done = outputs(&mut hub);
+    assert_eq!(commands(&done), [(0, "transactions")], "once for all jobs of the template");
+    let Some(Output::Publish(snapshot)) = done.last() else { panic!("expected a snapshot") };
+    let spare = snapshot.tip.as_ref().unwrap().spares[3].clone();
+    let found = candidate(&spare, 1);
+    hub.handle_candidate(NOW, found.clone());
+    assert_eq!(commands(&outputs(&mut hub)), [(0, "solution")]);
+    let transactions = Arc::new(vec![vec![1, 2, 3]]);
+    feed(&mut hub, 0, [Event::Transactions { id: TemplateId(1), result: Ok(transactions.clone()) }]);
+    let raw = outputs(&mut hub).into_iter().find_map(|output| match output {
+        Output::Command { command: Command::SubmitBlock { block, .. }, .. } => Some(block),
+        _ => None,
+    });
+    assert_eq!(*raw.unwrap(), found.candidate.block(&transactions));
+}
+
+#[test]
+fn jobs_that_are_remembered_stay_bounded() {
+    let mut hub = refreshed();
+    for i in 1..=1_000 {
+        hub.handle_timeout(NOW + REFRESH * i);
+        assert!(hub.jobs.len() <= MAX_JOBS);
+    }
+    assert_eq!(hub.jobs.len(), MAX_JOBS);
+    // The template's first job is forgotten; its blocks are not.
+    let job = published(&mut hub).tip.as_ref().unwrap().current.clone();
+    hub.handle_candidate(NOW, candidate(&job, 1));
+    assert_eq!(commands(&outputs(&mut hub)), [(0, "solution")]);
+}

@@ -46,9 +46,16 @@ impl OpenChannel {
                 }
                 self.channel.on_set_new_prev_hash(now, job.id(), active.tip.clone())?;
                 sink.send(&active.tip.set_new_prev_hash(id, job.id()));
+                if let Some(vardiff) = &mut self.vardiff {
+                    vardiff.set_network_target(active.tip.target);
+                    if self.active.is_none() {
+                        vardiff.restart(now);
+                    }
+                }
                 self.tip = active.number;
                 self.active = Some(job.id());
                 self.futures.clear();
+                self.spares_used = 0;
             }
             if self.active != Some(active.current.id()) {
                 // A job that the channel has been on before, as after a change of source and back, is still good, and what it
@@ -57,6 +64,7 @@ impl OpenChannel {
                     self.send_job(now, id, &active.current, Some(active.tip.min_ntime), sink)?;
                 }
                 self.active = Some(active.current.id());
+                self.spares_used = 0;
             }
         }
         if let Some(job) = &snapshot.future
@@ -67,7 +75,7 @@ impl OpenChannel {
         Ok(())
     }
 
-    fn send_job<S: Sink>(
+    pub(super) fn send_job<S: Sink>(
         &mut self,
         now: Duration,
         id: ChannelId,
@@ -84,7 +92,7 @@ impl OpenChannel {
             self.futures.push(job.id());
         }
         match self.channel.kind() {
-            Kind::Extended { .. } => sink.send(&job.new_extended_mining_job(id, min_ntime)),
+            Kind::Extended { .. } => sink.send(&job.message(id, min_ntime)),
             Kind::Standard => {
                 if let Some(message) = self.channel.new_mining_job(job.id()) {
                     sink.send(&message);

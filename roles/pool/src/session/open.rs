@@ -10,10 +10,11 @@ use roles_logic_sv2::{
     accounting::AckBatch,
     channel::server::{Channel, Open, target_for_request},
     ids::ChannelId,
+    vardiff::Vardiff,
 };
 use stratum_runtime::core::Sink;
 
-use super::{GROUP_ID, OpenChannel, Session};
+use super::{GROUP_ID, OpenChannel, Session, SessionConfig, vardiff::LOOK_INTERVAL};
 
 /// What both kinds of channels ask for.
 struct Wanted<'a> {
@@ -65,8 +66,10 @@ impl Session {
         }
         let max_target = wanted.max_target.into();
         let (per_minute, bounds) = (self.config.shares_per_minute, self.config.bounds);
-        let target = target_for_request(wanted.nominal_hash_rate, max_target, per_minute, bounds)
+        let named = target_for_request(wanted.nominal_hash_rate, max_target, per_minute, bounds)
             .map_err(|error| error.error_code())?;
+        let start = self.config.start.filter(|_| wanted.nominal_hash_rate == 0.0);
+        let target = start.map_or(named, |start| bounds.for_client(max_target).clamp(start));
         let slot = self.config.space.allocate().map_err(|_| code::CHANNEL_CAPACITY_EXHAUSTED)?;
         // Ids are never used twice on a connection; a peer that uses up all of them has to connect anew.
         self.last_id = self.last_id.checked_add(1).ok_or(code::CHANNEL_CAPACITY_EXHAUSTED)?;
@@ -104,7 +107,25 @@ impl Session {
             OpenSuccess::Extended(message) => sink.send(&message),
         }
         self.deadline = None;
-        let mut open = OpenChannel { channel, user, acks: AckBatch::new(), tip: 0, active: None, futures: Vec::new() };
+        let SessionConfig { shares_per_minute, bounds, vardiff, .. } = *self.config;
+        let vardiff = vardiff.then(|| {
+            let max_target = wanted.max_target.into();
+            Vardiff::new(now, shares_per_minute, bounds, max_target, wanted.nominal_hash_rate)
+                .with_start(channel.target())
+        });
+        if vardiff.is_some() && self.look.is_none() {
+            self.look = Some(now + LOOK_INTERVAL);
+        }
+        let mut open = OpenChannel {
+            channel,
+            user,
+            acks: AckBatch::new(),
+            tip: 0,
+            active: None,
+            futures: Vec::new(),
+            vardiff,
+            spares_used: 0,
+        };
         if let Some(snapshot) = &self.snapshot {
             open.announce(now, id, snapshot, sink);
         }

@@ -33,7 +33,9 @@ fn fixture() -> Fixture {
         space: Space::new(Layout::SV2_DEFAULT, 0, 1).unwrap(),
         rules: Rules::default(),
         bounds: TargetBounds::NONE,
+        start: None,
         shares_per_minute: 12.0,
+        vardiff: true,
         max_channels: 2,
         setup: Duration::from_secs(10),
         first_channel: Duration::from_secs(60),
@@ -211,7 +213,7 @@ fn deadlines() {
     f.setup(0);
     assert_eq!(f.session.poll_timeout(), Some(NOW + Duration::from_secs(60)));
     f.open_extended();
-    assert_eq!(f.session.poll_timeout(), None);
+    assert_eq!(f.session.poll_timeout(), Some(NOW + vardiff::LOOK_INTERVAL));
 
     let mut f = fixture();
     f.setup(0);
@@ -430,4 +432,130 @@ fn a_change_of_source_and_back_on_one_tip_sends_no_job_twice() {
     f.source(Event::Template(template(2, 101, false, true)));
     assert_eq!(f.sink.names(), ["NewExtendedMiningJob"]);
     assert_eq!(f.sink.gone, None);
+}
+
+/// A session with an extended channel on a tip whose blocks are hard, with spare jobs. Returns the channel's id.
+fn followed() -> (Fixture, u32) {
+    let mut f = fixture();
+    f.hub = hub(1).with_job_refresh(Duration::from_secs(30));
+    f.session.snapshot = None;
+    f.hub.handle_source(NOW, 0, up());
+    f.hub.handle_source(NOW, 0, Event::Template(template(1, 101, true, false)));
+    f.source(Event::Tip(template_source::Tip { nbits: 0x1903_a30c, ..tip(1, 1) }));
+    f.setup(0);
+    let channel = f.open_extended().channel_id;
+    (f, channel)
+}
+
+impl Fixture {
+    fn share_at(&mut self, now: Duration, message: &SubmitSharesExtended) {
+        let payload = binary_sv2::to_bytes(message).unwrap();
+        let header = Header::of::<SubmitSharesExtended>(payload.len()).unwrap();
+        self.session.handle_frame(now, header, &payload, &mut self.sink);
+        self.session.finish_input(now, &mut self.sink);
+    }
+
+    fn look(&mut self, now: Duration) -> Vec<&'static str> {
+        self.session.handle_timeout(now, &mut self.sink);
+        self.sink.names()
+    }
+}
+
+#[test]
+fn a_fast_channel_gets_a_harder_target_and_a_job_of_its_own() {
+    let (mut f, channel) = followed();
+    let first = f.session.snapshot.clone().unwrap().tip.clone().unwrap();
+    // Every hash meets the first target; a share each 100 ms is fifty times too many.
+    let mut now = NOW;
+    let mut nonces = 0..;
+    let count = nonces
+        .by_ref()
+        .find(|&nonce| {
+            now += Duration::from_millis(100);
+            f.share_at(now, &share(channel, first.current.id().0, nonce));
+            f.sink.sent.iter().any(|(header, _)| header.message_type() == mining_sv2::SetTarget::MESSAGE_TYPE)
+        })
+        .unwrap();
+    assert!((12..=16).contains(&count), "{count}");
+    let target: Target = f.last::<mining_sv2::SetTarget>().maximum_target.into();
+    assert!((5..=7).contains(&target.leading_zeros()), "{target}");
+    let job: NewExtendedMiningJob<'_> = f.last();
+    assert_eq!(job.job_id, first.spares[0].id().0);
+    assert_eq!(job.min_ntime, Some(NOW.as_secs() as u32), "active at once");
+    assert_ne!(job.coinbase_tx_prefix[..], *first.current.coinbase_tx_prefix(), "new content");
+    let own = job.job_id;
+    assert_eq!(
+        f.sink.names().iter().rev().take(3).rev().copied().collect::<Vec<_>>()[..2],
+        ["SetTarget", "NewExtendedMiningJob"]
+    );
+    // The old job keeps its target; the new one has the new one.
+    let nonce = nonces.next().unwrap();
+    f.share_at(now, &share(channel, first.current.id().0, nonce));
+    assert_eq!(f.sink.names(), ["SubmitShares.Success"]);
+    let refused = (0..8).any(|nonce| {
+        f.share_at(now, &share(channel, own, nonce));
+        f.sink.names() == ["SubmitShares.Error"]
+    });
+    assert!(refused, "one hash in 32 meets the new target");
+    // The same state again: nothing is sent twice. The next job is everybody's.
+    let snapshot = f.session.snapshot.clone().unwrap();
+    f.session.handle_notice(now, &snapshot, &mut f.sink);
+    assert_eq!(f.sink.names(), [""; 0]);
+    f.hub.handle_timeout(NOW + Duration::from_secs(30));
+    f.notice();
+    assert_eq!(f.sink.names(), ["NewExtendedMiningJob"]);
+}
+
+#[test]
+fn a_silent_channel_is_eased_until_it_has_no_spare_jobs_and_then_with_everybodys() {
+    let (mut f, channel) = followed();
+    let max = U256::from_le_bytes([0xff; 32]);
+    f.send(&UpdateChannel { channel_id: channel, nominal_hash_rate: 1e12, maximum_target: max });
+    assert_eq!(f.sink.names(), ["SetTarget", "NewExtendedMiningJob"]);
+    let mut sent = Vec::new();
+    for i in 1..=60 {
+        let look = f.look(NOW + vardiff::LOOK_INTERVAL * i);
+        if !look.is_empty() {
+            sent.push(look);
+        }
+    }
+    // 1, 3, 5, 7 and 9 steps in five minutes; three jobs were left.
+    let with_job = vec!["SetTarget", "NewExtendedMiningJob"];
+    assert_eq!(sent, [with_job.clone(), with_job.clone(), with_job, vec!["SetTarget"], vec!["SetTarget"]]);
+    let open = f.session.channels.get(&ChannelId(channel)).unwrap();
+    assert_eq!(open.channel.target().leading_zeros(), 42 - 25);
+    f.hub.handle_timeout(NOW + Duration::from_secs(300));
+    f.notice();
+    assert_eq!(f.sink.names(), ["NewExtendedMiningJob"]);
+    assert_eq!(f.session.poll_timeout(), Some(NOW + Duration::from_secs(305)));
+    f.send(&CloseChannel { channel_id: channel, reason_code: Str0_255::from_truncated("") });
+    assert_eq!(f.session.poll_timeout(), None);
+}
+
+#[test]
+fn shares_are_never_harder_than_blocks() {
+    // Regtest, where every other hash is a block.
+    let mut f = fixture();
+    f.setup(0);
+    let channel = f.open_extended().channel_id;
+    for nonce in 0..100 {
+        f.send(&share(channel, 1, nonce));
+    }
+    let open = f.session.channels.get(&ChannelId(channel)).unwrap();
+    assert_eq!(open.channel.target().leading_zeros(), 1);
+}
+
+#[test]
+fn who_names_no_hashrate_gets_the_start_and_without_vardiff_targets_stay() {
+    let mut f = fixture();
+    let config = Arc::get_mut(&mut f.session.config).unwrap();
+    (config.start, config.vardiff) = (Some(Target::from_zero_bits(44)), false);
+    f.setup(0);
+    f.open_extended();
+    let open = f.session.channels.first_key_value().unwrap().1;
+    assert_eq!(open.channel.target(), Target::from_zero_bits(44));
+    assert_eq!(f.session.poll_timeout(), None);
+    f.send(&OpenStandardMiningChannel { nominal_hash_rate: 1e12, ..standard() });
+    let open = f.session.channels.last_key_value().unwrap().1;
+    assert_eq!(open.channel.target(), Target::from_zero_bits(42));
 }

@@ -405,6 +405,11 @@ impl Channel {
         target
     }
 
+    /// Takes note of the easiest target that the client can work with from now on (sv2-spec §5.3.7). The target stays: set it next.
+    pub const fn set_max_target(&mut self, max_target: Target) {
+        self.max_target = max_target.round_to_harder();
+    }
+
     /// Answers an UpdateChannel (sv2-spec §5.3.7): the new target, where there is one to be sent.
     pub fn update(
         &mut self,

@@ -1,0 +1,65 @@
+//! Targets that follow what a channel delivers (`docs/vardiff.md`).
+
+use std::time::Duration;
+
+use roles_logic_sv2::{Target, channel::server::ChannelError, ids::ChannelId};
+use stratum_runtime::core::Sink;
+
+use super::{OpenChannel, Session};
+use crate::snapshot::Snapshot;
+
+/// Time between two looks at channels that may be too slow for their targets.
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+impl Session {
+    /// Eases what is too slow.
+    pub(super) fn look<S: Sink>(&mut self, now: Duration, sink: &mut S) {
+        self.look = (!self.channels.is_empty()).then(|| now + LOOK_INTERVAL);
+        for (id, open) in &mut self.channels {
+            // Before its first job a device has nothing to deliver.
+            let vardiff = open.vardiff.as_mut().filter(|_| open.active.is_some());
+            if let Some(target) = vardiff.and_then(|vardiff| vardiff.on_timer(now)) {
+                open.retarget(now, *id, target, self.snapshot.as_deref(), sink);
+            }
+        }
+    }
+}
+
+impl OpenChannel {
+    /// Sends a target if it is another one, and behind it a job with new content: a target holds for jobs to come (sv2-spec §5.3.21).
+    pub(super) fn retarget<S: Sink>(
+        &mut self,
+        now: Duration,
+        id: ChannelId,
+        target: Target,
+        snapshot: Option<&Snapshot>,
+        sink: &mut S,
+    ) {
+        let before = self.channel.target();
+        if self.channel.set_target(target) == before {
+            return;
+        }
+        let hashrate = self.vardiff.as_ref().and_then(|vardiff| vardiff.hashrate(now));
+        let (from, to) = (before.difficulty(), target.difficulty());
+        tracing::debug!(user = self.user, channel = id.0, from, to, hashrate, "difficulty changed");
+        sink.send(&self.channel.set_target_message());
+        if let Err(error) = snapshot.map_or(Ok(()), |snapshot| self.send_spare(now, id, snapshot, sink)) {
+            tracing::error!(channel = id.0, "spare job can not be announced: {error}");
+            sink.disconnect("internal error: a job does not fit its channel");
+        }
+    }
+
+    /// The next spare job, if there is one left; else the channel waits for the next job that all get.
+    fn send_spare<S: Sink>(
+        &mut self,
+        now: Duration,
+        id: ChannelId,
+        snapshot: &Snapshot,
+        sink: &mut S,
+    ) -> Result<(), ChannelError> {
+        let Some(tip) = snapshot.tip.as_ref().filter(|tip| self.tip == tip.number) else { return Ok(()) };
+        let Some(spare) = tip.spares.get(self.spares_used) else { return Ok(()) };
+        self.spares_used += 1;
+        self.send_job(now, id, spare, Some(tip.tip.min_ntime), sink)
+    }
+}
