@@ -11,6 +11,7 @@ mod firmware;
 mod fuzz;
 mod packages;
 mod sanitize;
+mod simulate;
 mod test;
 mod tidy;
 mod vardiff;
@@ -32,6 +33,8 @@ usage: cargo xtask <command>
                     all fuzz targets for N seconds together, 60 if not given; installs cargo-fuzz
   sanitize          unsafe code under loom, AddressSanitizer, valgrind and, where installed, Miri
   bench wire        speed of the wire stack beside the reference implementation's; kept in docs/bench-wire.md
+  simulate [--seeds N | --seed N]
+                    N worlds of nodes, pool and miners on virtual time, 1,000 if not given; or one, with its trace
   tidy              the checks of `test` that only read the tree
   vardiff           simulate variable difficulty with 1,000 seeds, about a minute; writes docs/vardiff.md and its plot
 
@@ -60,7 +63,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         Some((name, rest)) => (name.as_str(), rest),
         None => ("help", args),
     };
-    if !matches!(name, "demo" | "bench" | "fuzz" | "help" | "-h" | "--help") && !rest.is_empty() {
+    if !matches!(name, "demo" | "bench" | "fuzz" | "simulate" | "help" | "-h" | "--help") && !rest.is_empty() {
         return Err(Failure::Usage(format!("`{name}` takes no arguments, got `{}`", rest.join(" "))));
     }
     match name {
@@ -69,6 +72,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "test" => test::run(&root).map(|()| ExitCode::SUCCESS),
         "fuzz" => fuzz::run(&root, rest).map(|()| ExitCode::SUCCESS),
         "sanitize" => sanitize::run(&root).map(|()| ExitCode::SUCCESS),
+        "simulate" => simulate::run(&root, rest).map(|()| ExitCode::SUCCESS),
         "bench" => bench::run(&root, rest).map(|()| ExitCode::SUCCESS),
         "tidy" => tidy::run(&root).map(|()| ExitCode::SUCCESS),
         "vardiff" => vardiff::run(&root).map(|()| ExitCode::SUCCESS),

@@ -363,20 +363,21 @@ impl<C: Core> Local<C> {
         let now = self.clock.now();
         let mut live = connection.live.borrow_mut();
         let Live { core, out, .. } = &mut *live;
-        loop {
+        let malformed = loop {
             match decoder.next_frame() {
                 Ok(Some(frame)) => core.handle_frame(now, frame.header(), frame.payload(), out),
-                Ok(None) => break,
-                Err(error) => {
-                    out.disconnect(error);
-                    break;
-                }
+                Ok(None) => break None,
+                Err(error) => break Some(error),
             }
             if out.gone.is_some() {
-                break;
+                break None;
             }
-        }
+        };
+        // The frames before a malformed one still get their answers.
         core.finish_input(now, out);
+        if let Some(error) = malformed {
+            out.disconnect(error);
+        }
         live.flush(now, &connection.stream);
         Ok(())
     }

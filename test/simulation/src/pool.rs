@@ -1,0 +1,228 @@
+//! One process of the pool: its real hub and sessions, and a model of what drives them.
+//!
+//! The model follows `stratum_runtime::shard` and `pool::server`: snapshots reach each shard as its newest one only, a session with
+//! unsent bytes is passed over and gets the newest later, reading stops while too much is unsent.
+
+use std::{collections::BTreeMap, fmt::Display, net::SocketAddr, sync::Arc, time::Duration};
+
+use binary_sv2::Message;
+use bitcoin::{BlockHash, ScriptBuf};
+use pool::{
+    blocks::{BlockState, FoundBlock},
+    hub::{Candidate, Hub},
+    server::session_config,
+    session::{Session, SessionConfig},
+    snapshot::Snapshot,
+};
+use roles_logic_sv2::{
+    extranonce::{Layout, Space},
+    job::{JobFactory, Payout},
+};
+use stratum_runtime::core::{Core, Sink};
+use template_source::Capabilities;
+
+use crate::wire::{Frame, Inbox};
+
+/// Channels on one connection; few, so that the bound is met.
+pub const MAX_CHANNELS: usize = 6;
+/// Longest message from a miner, in bytes.
+pub const MAX_MESSAGE: usize = 128 * 1024;
+/// A peer whose oldest unsent byte is this old is dropped.
+pub const UNSENT: Duration = Duration::from_secs(30);
+
+/// 4,096 channels for each of 65,536 starts: a world opens fewer, and a new process pays nothing for the table.
+fn layout() -> Layout {
+    Layout::new(8, 16, 12, 20).expect("36 bits fit into 20 bytes")
+}
+
+const CONFIG: &str = r#"
+network = "regtest"
+payout = "raw(51)"
+data_dir = "unused"
+listen = []
+source = []
+[shares]
+per_minute = 12.0
+min_difficulty = 0.0
+ntime_tolerance = 60
+[limits]
+channels = 6
+"#;
+
+/// The pool's process.
+#[derive(Debug)]
+pub struct Process {
+    /// Number of the start.
+    pub epoch: u64,
+    /// The hub.
+    pub hub: Hub,
+    /// What sessions share.
+    pub config: Arc<SessionConfig>,
+    /// The newest snapshot.
+    pub snapshot: Arc<Snapshot>,
+    /// What each shard has to do.
+    pub shards: Vec<Shard>,
+    /// Commands on their way to each source.
+    pub commands: Vec<usize>,
+    /// When the hub's timer is set to.
+    pub timer: Option<Duration>,
+}
+
+/// One shard's part in a broadcast.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shard {
+    /// There is a snapshot that it has not seen.
+    pub changed: bool,
+    /// It is putting one through its sessions.
+    pub busy: bool,
+}
+
+impl Process {
+    /// Starts a process for these sources.
+    ///
+    /// # Panics
+    /// When the fixed configuration makes no pool.
+    pub fn start(epoch: u64, sources: &[Capabilities], shards: usize) -> Self {
+        let payout = Payout::single(ScriptBuf::from_bytes(vec![0x51]));
+        let reserved = payout.constraints();
+        let factory =
+            JobFactory::new(payout, b"/simulated/".to_vec(), layout().full_size(), reserved).expect("a fixed payout");
+        let space = Space::new(layout(), 1, epoch).expect("a small server id");
+        let config = toml::from_str(CONFIG).expect("a fixed configuration");
+        Self {
+            epoch,
+            hub: Hub::new(factory, sources),
+            config: Arc::new(session_config(&config, space)),
+            snapshot: Arc::default(),
+            shards: vec![Shard::default(); shards],
+            commands: vec![0; sources.len()],
+            timer: None,
+        }
+    }
+
+    /// The server's side of a new connection.
+    pub fn accept(&self, now: Duration, conn: u64) -> ServerSide {
+        let peer = SocketAddr::from(([127, 0, 0, 1], (conn & 0xffff) as u16));
+        ServerSide {
+            session: Session::new(now, peer, self.config.clone()),
+            out: Out::default(),
+            unsent: Vec::new(),
+            sent: 0,
+            stale: false,
+            oldest_unsent: None,
+            inbox: Inbox::default(),
+            shard: conn as usize % self.shards.len(),
+            timer: None,
+        }
+    }
+}
+
+/// What a shard keeps of one connection.
+#[derive(Debug)]
+pub struct ServerSide {
+    /// The core.
+    pub session: Session,
+    /// What the core put out in this step.
+    pub out: Out,
+    /// Bytes that the socket has not taken.
+    pub unsent: Vec<u8>,
+    sent: u64,
+    /// A snapshot was passed over.
+    pub stale: bool,
+    oldest_unsent: Option<(u64, Duration)>,
+    /// Received bytes.
+    pub inbox: Inbox,
+    /// The shard that serves it.
+    pub shard: usize,
+    /// When its timer is set to.
+    pub timer: Option<Duration>,
+}
+
+/// The sink of a session.
+#[derive(Debug, Default)]
+pub struct Out {
+    /// Messages, encoded.
+    pub frames: Vec<Frame>,
+    /// Found blocks.
+    pub reports: Vec<Candidate>,
+    /// Why the connection ends.
+    pub gone: Option<String>,
+}
+
+impl Sink for Out {
+    type Report = Candidate;
+
+    fn send<M: Message>(&mut self, message: &M) {
+        if self.gone.is_none() {
+            self.frames.push(Frame::of(message));
+        }
+    }
+
+    fn disconnect(&mut self, reason: impl Display) {
+        self.gone.get_or_insert_with(|| reason.to_string());
+    }
+
+    fn report(&mut self, report: Candidate) {
+        self.reports.push(report);
+    }
+}
+
+impl ServerSide {
+    /// Takes up to `room` unsent bytes for the socket.
+    pub fn write(&mut self, now: Duration, room: usize) -> Vec<u8> {
+        let count = room.min(self.unsent.len());
+        let bytes = self.unsent.drain(..count).collect();
+        self.sent += count as u64;
+        let queued = self.sent + self.unsent.len() as u64;
+        self.oldest_unsent = match self.oldest_unsent {
+            _ if queued == self.sent => None,
+            Some((position, since)) if position > self.sent => Some((position, since)),
+            _ => Some((queued, now)),
+        };
+        bytes
+    }
+
+    /// When a peer that does not read is dropped.
+    pub fn drop_at(&self) -> Option<Duration> {
+        self.oldest_unsent.map(|(_, since)| since + UNSENT)
+    }
+
+    /// When there is something to do without input.
+    pub fn deadline(&self) -> Option<Duration> {
+        [self.session.poll_timeout(), self.drop_at()].into_iter().flatten().min()
+    }
+
+    /// Whether the peer is read from.
+    pub fn is_readable(&self) -> bool {
+        self.unsent.len() < self.session.outbound_limit()
+    }
+}
+
+/// Found blocks on disk, as `pool::store` keeps them: what is not there is gone with the process.
+#[derive(Debug, Default)]
+pub struct Disk {
+    /// The last epoch that was taken.
+    pub epoch: u64,
+    blocks: BTreeMap<BlockHash, (FoundBlock, BlockState)>,
+}
+
+impl Disk {
+    /// Writes a block's file anew; its bytes stay once they are there.
+    pub fn write(&mut self, block: FoundBlock, state: BlockState) {
+        let raw = self.blocks.get(&block.hash).and_then(|(block, _)| block.raw.clone()).or(block.raw.clone());
+        self.blocks.insert(block.hash, (FoundBlock { raw, origin: None, ..block }, state));
+    }
+
+    /// Whether the block's bytes are there.
+    pub fn has_bytes(&self, hash: &BlockHash) -> bool {
+        self.blocks.get(hash).is_some_and(|(block, _)| block.raw.is_some())
+    }
+
+    /// Blocks that a new process takes up.
+    pub fn open_blocks(&self) -> Vec<FoundBlock> {
+        let open = self.blocks.values().filter(|(block, state)| *state == BlockState::Open && block.raw.is_some());
+        let mut blocks: Vec<_> = open.map(|(block, _)| block.clone()).collect();
+        blocks.sort_by_key(|block| block.found_at);
+        blocks
+    }
+}

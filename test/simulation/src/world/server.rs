@@ -1,0 +1,373 @@
+//! The pool's side: the driver of the hub, and the shards.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use mining_sv2::Mining;
+use pool::{
+    blocks::{BlockState, FoundBlock},
+    hub::{Candidate, Output},
+    snapshot::Snapshot,
+};
+use stratum_runtime::core::{Core, Sink};
+use template_source::{COMMAND_QUEUE, Command, Event as SourceEvent, SubmitOutcome, SubmitPath};
+
+use super::{Event, World};
+use crate::{
+    checks::{End, Observation},
+    fault::Fault,
+    pool::{MAX_MESSAGE, Process, ServerSide},
+    wire::Frame,
+};
+
+impl World {
+    pub(super) fn start_process(&mut self) {
+        if self.process.is_some() {
+            return;
+        }
+        self.disk.epoch += 1;
+        let sources: Vec<_> = self.nodes.iter().map(|node| node.capabilities()).collect();
+        let mut process = Process::start(self.disk.epoch, &sources, self.shards);
+        self.note("pool starts", process.epoch, 0);
+        if self.options.fault != Some(Fault::BlockNotRestored) {
+            self.disk.open_blocks().into_iter().for_each(|block| process.hub.restore(self.now, block));
+        }
+        self.process = Some(process);
+        for node in 0..self.nodes.len() {
+            self.nodes[node].subscribe();
+            self.update_node(node);
+        }
+        self.drain_hub();
+    }
+
+    pub(super) fn source_reports(&mut self, source: usize, epoch: u64, event: SourceEvent) {
+        let now = self.now;
+        if let SourceEvent::Tip(tip) = &event {
+            self.observe(&Observation::Tip { prev_hash: tip.prev_hash });
+        }
+        let Some(process) = self.process.as_mut().filter(|process| process.epoch == epoch) else { return };
+        if let SourceEvent::Tip(tip) = &event {
+            self.trace.note(now, "source: tip", source as u64, super::short(&tip.prev_hash));
+        }
+        process.hub.handle_source(now, source, event);
+        self.drain_hub();
+    }
+
+    pub(super) fn candidate_arrives(&mut self, epoch: u64, candidate: Candidate) {
+        let Some(process) = self.process.as_mut().filter(|process| process.epoch == epoch) else { return };
+        process.hub.handle_candidate(self.now, candidate);
+        self.drain_hub();
+    }
+
+    pub(super) fn hub_timer(&mut self, epoch: u64) {
+        let Some(process) = self.process.as_mut().filter(|process| process.epoch == epoch) else { return };
+        process.timer = None;
+        if process.hub.poll_timeout().is_some_and(|at| at <= self.now) {
+            process.hub.handle_timeout(self.now);
+        }
+        self.drain_hub();
+    }
+
+    pub(super) fn stored(&mut self, epoch: u64, block: FoundBlock, state: BlockState) {
+        if self.process.as_ref().is_none_or(|process| process.epoch != epoch) {
+            return;
+        }
+        let hash = block.hash;
+        self.disk.write(block, state);
+        let raw = self.disk.has_bytes(&hash);
+        self.observe(&Observation::Persisted { hash, raw });
+    }
+
+    /// Carries out what the hub wants, as `pool::server` does.
+    fn drain_hub(&mut self) {
+        while let Some(output) = self.process.as_mut().and_then(|process| process.hub.poll_output()) {
+            match output {
+                Output::Publish(snapshot) => self.publish(snapshot),
+                Output::Command { source, command } => self.send_command(source, command),
+                Output::Persist { block, state } => {
+                    let Some(epoch) = self.process.as_ref().map(|process| process.epoch) else { return };
+                    self.disk_line = self.disk_line.max(self.now) + self.moment();
+                    self.at(self.disk_line, Event::Stored { epoch, block, state });
+                }
+                Output::Event(event) => {
+                    if let pool::PoolEvent::BlockFound(block) = event {
+                        self.counters.found_blocks += 1;
+                        self.note_hash("block found", 0, &block.hash);
+                    }
+                }
+            }
+        }
+        let Some(process) = &mut self.process else { return };
+        let (epoch, deadline) = (process.epoch, process.hub.poll_timeout());
+        if let Some(at) = deadline.filter(|at| process.timer.is_none_or(|timer| *at < timer)) {
+            process.timer = Some(at);
+            self.at(at.max(self.now), Event::HubTimer { epoch });
+        }
+    }
+
+    fn send_command(&mut self, source: usize, command: Command) {
+        let Some(process) = &mut self.process else { return };
+        if process.commands[source] >= COMMAND_QUEUE {
+            let (hash, path) = match command {
+                Command::SubmitSolution(solution) => (solution.hash, SubmitPath::Solution),
+                Command::SubmitBlock { hash, .. } => (hash, SubmitPath::RawBlock),
+                Command::SetConstraints(_) | Command::RequestTransactions(_) => return,
+            };
+            let outcome = SubmitOutcome::Failed("behind".into());
+            return process.hub.handle_source(self.now, source, SourceEvent::Submitted { hash, path, outcome });
+        }
+        process.commands[source] += 1;
+        let (epoch, count) = (process.epoch, process.commands[source]);
+        let at = self.source_lines[source].1.max(self.now + self.rng.millis(0, 20));
+        self.source_lines[source].1 = at;
+        self.at(at, Event::Command { source, epoch, command });
+        self.observe(&Observation::Commands { count });
+    }
+
+    /// A watch channel: each shard sees only the newest.
+    fn publish(&mut self, snapshot: Arc<Snapshot>) {
+        let Some(process) = &mut self.process else { return };
+        process.snapshot = snapshot;
+        let epoch = process.epoch;
+        let mut wake = Vec::new();
+        for (index, shard) in process.shards.iter_mut().enumerate() {
+            if !shard.changed && !shard.busy {
+                wake.push(index);
+            }
+            shard.changed = true;
+        }
+        for shard in wake {
+            self.later_random(0, 5, Event::Broadcast { epoch, shard });
+        }
+    }
+
+    pub(super) fn broadcast(&mut self, epoch: u64, shard: usize) {
+        let Some(process) = self.process.as_mut().filter(|process| process.epoch == epoch) else { return };
+        let state = &mut process.shards[shard];
+        (state.changed, state.busy) = (false, true);
+        let notice = process.snapshot.clone();
+        let of_shard = |server: &ServerSide| server.shard == shard;
+        let conns = self.conns.iter().filter(|(_, conn)| conn.server.as_ref().is_some_and(of_shard));
+        let rest = conns.map(|(id, _)| *id).collect();
+        self.turn(epoch, shard, &notice, rest);
+    }
+
+    /// A few connections' turn; others have theirs in between.
+    pub(super) fn turn(&mut self, epoch: u64, shard: usize, notice: &Arc<Snapshot>, mut rest: VecDeque<u64>) {
+        if self.process.as_ref().is_none_or(|process| process.epoch != epoch) {
+            return;
+        }
+        for conn in rest.drain(..self.turn.min(rest.len())).collect::<Vec<_>>() {
+            let Some(server) = self.server(conn) else { continue };
+            if server.unsent.is_empty() {
+                self.notice(conn, notice);
+            } else {
+                server.stale = true;
+                self.counters.passed_over += 1;
+            }
+            self.settle(conn);
+        }
+        if !rest.is_empty() {
+            let notice = notice.clone();
+            return self.later_random(0, 3, Event::Turn { epoch, shard, notice, rest });
+        }
+        let Some(process) = &mut self.process else { return };
+        process.shards[shard].busy = false;
+        if process.shards[shard].changed {
+            self.later_random(0, 1, Event::Broadcast { epoch, shard });
+        }
+    }
+
+    pub(super) fn server(&mut self, conn: u64) -> Option<&mut ServerSide> {
+        self.conns.get_mut(&conn)?.server.as_mut()
+    }
+
+    pub(super) fn notice(&mut self, conn: u64, notice: &Arc<Snapshot>) {
+        let has_job = notice.tip.is_some() || notice.future.is_some();
+        self.observe(&Observation::Noticed { conn, has_job });
+        let now = self.now;
+        let Some(ServerSide { session, out, .. }) = self.server(conn) else { return };
+        session.handle_notice(now, notice, out);
+        self.collect(conn);
+    }
+
+    pub(super) fn at_pool(&mut self, conn: u64) {
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        state.up.arrive();
+        self.want_read(conn);
+    }
+
+    /// Lets the pool read, when there is something and it may.
+    fn want_read(&mut self, conn: u64) {
+        let now = self.now;
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        let may = state.server.as_ref().is_some_and(ServerSide::is_readable);
+        if may && !state.pool_reads && !state.up.arrived.is_empty() {
+            state.pool_reads = true;
+            self.at(now, Event::PoolReads { conn });
+        }
+    }
+
+    /// One read from the socket, and the whole frames that are there.
+    pub(super) fn pool_reads(&mut self, conn: u64) {
+        let most = self.rng.range(40, 2_000) as usize;
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        state.pool_reads = false;
+        let Some(server) = &mut state.server else { return };
+        server.inbox.push(state.up.read(most));
+        let malformed = loop {
+            let Some(server) = self.server(conn) else { return };
+            if server.out.gone.is_some() {
+                break None;
+            }
+            match server.inbox.next_frame(MAX_MESSAGE) {
+                Ok(Some(frame)) => self.pool_takes(conn, &frame),
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        let now = self.now;
+        let Some(ServerSide { session, out, .. }) = self.server(conn) else { return };
+        session.finish_input(now, out);
+        if let Some(error) = malformed {
+            out.disconnect(error);
+        }
+        self.collect(conn);
+        self.observe(&Observation::InputDone { conn });
+        self.settle(conn);
+        self.want_read(conn);
+    }
+
+    fn pool_takes(&mut self, conn: u64, frame: &Frame) {
+        let message = (frame.header.extension_type() == 0)
+            .then(|| Mining::decode(frame.header.message_type(), &frame.payload).ok())
+            .flatten();
+        self.trace.bytes(&frame.payload);
+        if let Some(message) = &message {
+            self.observe(&Observation::ToPool { conn, message });
+        }
+        let now = self.now;
+        let Some(ServerSide { session, out, .. }) = self.server(conn) else { return };
+        session.handle_frame(now, frame.header, &frame.payload, out);
+        self.collect(conn);
+        if let Some(message) = &message {
+            self.observe(&Observation::Handled { conn, message });
+        }
+    }
+
+    /// Takes what a session put out: frames to the end of its bytes, reports to the hub.
+    fn collect(&mut self, conn: u64) {
+        let fault = self.options.fault;
+        let Some(server) = self.server(conn) else { return };
+        let (frames, reports) = (std::mem::take(&mut server.out.frames), std::mem::take(&mut server.out.reports));
+        let frames: Vec<_> = match fault {
+            Some(fault) => frames.into_iter().flat_map(|frame| fault.spoil(frame)).collect(),
+            None => frames,
+        };
+        for frame in frames {
+            self.trace.bytes(&frame.payload);
+            let message = Mining::decode(frame.header.message_type(), &frame.payload).ok();
+            let message = message.as_ref().filter(|_| frame.header.extension_type() == 0);
+            self.observe(&Observation::FromPool { conn, message });
+            if let Some(server) = self.server(conn) {
+                server.unsent.extend_from_slice(&frame.bytes());
+            }
+        }
+        for report in reports.into_iter().filter(|_| fault != Some(Fault::BlockNotReported)) {
+            let hash = report.candidate.hash;
+            self.note_hash("block reported", conn, &hash);
+            self.observe(&Observation::Candidate { hash });
+            let Some(epoch) = self.process.as_ref().map(|process| process.epoch) else { return };
+            self.later_random(0, 2, Event::Candidate { epoch, candidate: Box::new(report) });
+        }
+    }
+
+    /// What a connection's task does after anything: write, catch up, end, set its timer.
+    pub(super) fn settle(&mut self, conn: u64) {
+        let newest = self.process.as_ref().map(|process| process.snapshot.clone());
+        self.flush(conn);
+        let Some(server) = self.server(conn) else { return };
+        if server.stale && server.unsent.is_empty() {
+            server.stale = false;
+            if let Some(newest) = newest {
+                self.notice(conn, &newest);
+                self.flush(conn);
+            }
+        }
+        let now = self.now;
+        let Some(server) = self.server(conn) else { return };
+        let (bytes, limit) = (server.unsent.len(), server.session.outbound_limit());
+        let overdue = server.drop_at().is_some_and(|at| at <= now);
+        let reason = server.out.gone.take().or_else(|| overdue.then(|| "the peer does not read".to_owned()));
+        self.observe(&Observation::Unsent { conn, bytes, limit });
+        if let Some(reason) = reason {
+            return self.server_ends(conn, reason);
+        }
+        self.want_read(conn);
+        let Some(server) = self.server(conn) else { return };
+        let deadline = server.deadline().filter(|at| server.timer.is_none_or(|timer| *at < timer));
+        if let Some(at) = deadline {
+            server.timer = Some(at);
+            self.at(at.max(now), Event::SessionTimer { conn });
+        }
+    }
+
+    fn flush(&mut self, conn: u64) {
+        let now = self.now;
+        let Some(state) = self.conns.get_mut(&conn) else { return };
+        let (room, delay) = (state.window.saturating_sub(state.down.unread), state.delay);
+        let Some(server) = &mut state.server else { return };
+        let bytes = server.write(now, room);
+        if bytes.is_empty() {
+            return;
+        }
+        let delay = self.rng.millis(delay.0, delay.1);
+        let at = state.down.send(now, delay, bytes);
+        self.at(at, Event::AtMiner { conn });
+    }
+
+    pub(super) fn session_timer(&mut self, conn: u64) {
+        let now = self.now;
+        let Some(server) = self.server(conn) else { return };
+        server.timer = None;
+        if server.session.poll_timeout().is_some_and(|at| at <= now) {
+            server.session.handle_timeout(now, &mut server.out);
+            self.collect(conn);
+        }
+        self.settle(conn);
+    }
+
+    /// The pool ends a connection.
+    fn server_ends(&mut self, conn: u64, reason: String) {
+        let (now, Some(state)) = (self.now, self.conns.get_mut(&conn)) else { return };
+        state.server = None;
+        let delay = Duration::from_millis(state.delay.1);
+        let at = state.down.arrival(now, delay);
+        self.at(at, Event::MinerEof { conn });
+        self.counters.ended_by_pool += 1;
+        self.note("pool ends connection", conn, 0);
+        self.observe(&Observation::Ended { conn, end: End::ByPool(reason) });
+    }
+
+    /// The peer is gone.
+    pub(super) fn pool_eof(&mut self, conn: u64) {
+        if self.conns.get_mut(&conn).is_some_and(|state| state.server.take().is_some()) {
+            self.note("peer is gone", conn, 0);
+            self.observe(&Observation::Ended { conn, end: End::ByPeer });
+        }
+        if self.conns.get(&conn).is_some_and(|state| !state.client_open) {
+            self.conns.remove(&conn);
+        }
+    }
+
+    pub(super) fn drop_all_sessions(&mut self) {
+        let now = self.now;
+        for conn in self.conns.keys().copied().collect::<Vec<_>>() {
+            let Some(state) = self.conns.get_mut(&conn) else { continue };
+            if state.server.take().is_some() {
+                let at = state.down.arrival(now, Duration::from_millis(5));
+                self.at(at, Event::MinerEof { conn });
+                self.observe(&Observation::Ended { conn, end: End::Crash });
+            }
+        }
+    }
+}
