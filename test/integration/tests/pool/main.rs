@@ -4,3 +4,4 @@ mod bad_input;
 mod devnet;
 mod key_log;
 mod node;
+mod vardiff;
