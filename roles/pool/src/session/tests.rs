@@ -387,6 +387,30 @@ fn closing_gives_the_space_back() {
     assert!(f.sink.gone.unwrap().contains("all channels closed"));
 }
 
+/// Found by `test/simulation`: what was accepted earlier in the same read was never acknowledged.
+#[test]
+fn shares_before_the_end_of_a_channel_or_a_connection_are_acknowledged() {
+    let close = |channel_id| CloseChannel { channel_id, reason_code: Str0_255::from_truncated("shutdown") };
+    for (second_channel, malformed) in [(true, false), (false, false), (true, true)] {
+        let mut f = fixture();
+        f.setup(0);
+        let channel_id = f.open_extended().channel_id;
+        if second_channel {
+            f.send(&extended(8));
+        }
+        f.sink.sent.clear();
+        let mut handle = |header, payload: &[u8]| f.session.handle_frame(NOW, header, payload, &mut f.sink);
+        let submit = binary_sv2::to_bytes(&share(channel_id, 1, 7)).unwrap();
+        handle(Header::of::<SubmitSharesExtended>(submit.len()).unwrap(), &submit);
+        let last = binary_sv2::to_bytes(&close(channel_id)).unwrap();
+        let header = Header::of::<CloseChannel<'_>>(last.len()).unwrap();
+        handle(header, if malformed { &last[..2] } else { &last });
+        f.session.finish_input(NOW, &mut f.sink);
+        assert_eq!(f.sink.names(), ["SubmitShares.Success"], "{second_channel} {malformed}");
+        assert_eq!(f.sink.gone.is_some(), !second_channel || malformed);
+    }
+}
+
 #[test]
 fn a_channel_opened_before_the_first_template_gets_its_job_later() {
     let mut f = fixture();
@@ -558,4 +582,28 @@ fn who_names_no_hashrate_gets_the_start_and_without_vardiff_targets_stay() {
     f.send(&OpenStandardMiningChannel { nominal_hash_rate: 1e12, ..standard() });
     let open = f.session.channels.last_key_value().unwrap().1;
     assert_eq!(open.channel.target(), Target::from_zero_bits(42));
+}
+
+#[test]
+fn no_target_is_harder_than_that_of_blocks() {
+    let mut f = fixture();
+    f.setup(0);
+    // Every second hash is a block here, whatever the device can do.
+    f.send(&OpenExtendedMiningChannel { nominal_hash_rate: 1e14, ..extended(8) });
+    let success: OpenExtendedMiningChannelSuccess = f.last();
+    assert_eq!(Target::from(success.target).leading_zeros(), 1);
+
+    // A chain whose blocks are hard becomes easy, as testnet does after 20 minutes without a block.
+    let (mut f, channel) = followed();
+    let max = U256::from_le_bytes([0xff; 32]);
+    f.send(&UpdateChannel { channel_id: channel, nominal_hash_rate: 1e14, maximum_target: max });
+    f.sink.sent.clear();
+    f.source(Event::Template(template(2, 102, true, false)));
+    f.source(Event::Tip(tip(2, 2)));
+    assert_eq!(Target::from(f.last::<mining_sv2::SetTarget>().maximum_target).leading_zeros(), 1);
+    assert_eq!(f.sink.names(), ["NewExtendedMiningJob", "SetTarget", "SetNewPrevHash"]);
+    // A client that wants harder shares gets them.
+    let hard = Target::from_zero_bits(20);
+    f.send(&OpenExtendedMiningChannel { max_target: hard.into(), ..extended(8) });
+    assert_eq!(Target::from(f.last::<OpenExtendedMiningChannelSuccess>().target), hard);
 }
