@@ -32,6 +32,7 @@ usage: cargo xtask <command>
   fuzz [--seconds N]
                     all fuzz targets for N seconds together, 60 if not given; installs cargo-fuzz
   sanitize          unsafe code under loom, AddressSanitizer, valgrind and, where installed, Miri
+  bench core        speed of the mining core beside the reference implementation's; kept in docs/bench-core.md
   bench wire        speed of the wire stack beside the reference implementation's; kept in docs/bench-wire.md
   simulate [--seeds N | --seed N]
                     N worlds of nodes, pool and miners on virtual time, 1,000 if not given; or one, with its trace

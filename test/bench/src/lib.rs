@@ -5,7 +5,7 @@
 //! something where either alone does not.
 //!
 //! **Limits.** Single thread, warm caches: what code costs, not what a service does. `cargo xtask bench wire` runs the
-//! rows of the wire stack.
+//! rows of the wire stack, `cargo xtask bench core` those of the mining core.
 //!
 //! ```
 //! use stratum_bench::{Row, markdown, measure};

@@ -63,14 +63,26 @@ pub(crate) fn sha256d_64(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     second(&state)
 }
 
+/// State after the first block of a header, which ends before the last bytes of its merkle root.
+pub(crate) fn header_start(header: &[u8; 80]) -> [u32; 8] {
+    let mut first = [0; BLOCK];
+    first.copy_from_slice(&header[..BLOCK]);
+    let mut state = START;
+    compress256(&mut state, &[first.into()]);
+    state
+}
+
+/// Double SHA-256 of a block header from the state after its first block.
+pub(crate) fn sha256d_80_from(mut state: [u32; 8], header: &[u8; 80]) -> [u8; 32] {
+    let mut last = AFTER_80;
+    last[..16].copy_from_slice(&header[BLOCK..]);
+    compress256(&mut state, &[last.into()]);
+    second(&state)
+}
+
 /// Double SHA-256 of a block header.
 pub(crate) fn sha256d_80(header: &[u8; 80]) -> [u8; 32] {
-    let (mut first, mut last) = ([0; BLOCK], AFTER_80);
-    first.copy_from_slice(&header[..BLOCK]);
-    last[..16].copy_from_slice(&header[BLOCK..]);
-    let mut state = START;
-    compress256(&mut state, &[first.into(), last.into()]);
-    second(&state)
+    sha256d_80_from(header_start(header), header)
 }
 
 /// A message with a gap: whole blocks before the gap are hashed, the rest is laid out in blocks with its padding.

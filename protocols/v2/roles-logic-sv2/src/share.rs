@@ -3,17 +3,21 @@
 //! [`validate`] hashes first and asks whether the hash makes a block before it looks for anything wrong: a block that was
 //! found is handed on with every verdict, a rejection included.
 
-use alloc::{boxed::Box, collections::BTreeSet, collections::VecDeque, sync::Arc};
-use core::{fmt, time::Duration};
+mod seen;
+
+use alloc::{boxed::Box, sync::Arc};
+use core::{cell::Cell, fmt, time::Duration};
 
 use bitcoin::{BlockHash, hashes::Hash as _};
 use const_sv2::error_code::submit_shares as code;
+pub use seen::{REMEMBERED_TIPS, SeenShares};
 
 use crate::{
     extranonce::Extranonce,
     header::{HEADER_LEN, Header},
     ids::{JobId, SequenceNumber},
     job::Job,
+    sha::{header_start, sha256d_80_from},
     target::Target,
     tip::Tip,
 };
@@ -23,14 +27,11 @@ use crate::{
 /// Devices roll nTime ahead when they run out of other space; consensus allows two hours.
 pub const DEFAULT_NTIME_TOLERANCE: u32 = 600;
 
-/// Shares that a channel may have accepted on one tip, unless configured otherwise; 8 bytes and some overhead each.
+/// Shares that a channel may have accepted on one tip, unless configured otherwise; 11 to 21 bytes each.
 ///
 /// At six shares a minute it lasts for 45 hours. At the bound further shares are refused with `too-many-shares` until the
 /// next tip: forgetting an old share instead would let it be sent, and credited, again.
 pub const DEFAULT_SHARE_QUOTA: usize = 16_384;
-
-/// Tips whose shares are remembered, so that a reorganisation to and fro can not credit a share twice.
-pub const REMEMBERED_TIPS: usize = 3;
 
 /// What a client submits (sv2-spec §5.3.11, §5.3.12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,17 +72,18 @@ impl Default for Rules {
 }
 
 /// What a job's shares must meet. Two targets, because §5.3.21 has two readings: see `docs/spec/targets.md`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct JobTarget {
     accept: Target,
     credit: Target,
     work: u128,
+    difficulty: f64,
 }
 
 impl JobTarget {
     /// One target, known to both sides.
-    pub const fn fixed(target: Target) -> Self {
-        Self { accept: target, credit: target, work: target.work() }
+    pub fn fixed(target: Target) -> Self {
+        Self { accept: target, credit: target, work: target.work(), difficulty: target.difficulty() }
     }
 
     /// The client may or may not apply `target` from now on.
@@ -89,6 +91,7 @@ impl JobTarget {
         self.accept = self.accept.max(target);
         self.credit = self.credit.min(target);
         self.work = self.credit.work();
+        self.difficulty = self.credit.difficulty();
     }
 
     /// The easiest target that the client may have: hashes above it are refused.
@@ -104,6 +107,40 @@ impl JobTarget {
     /// Work that an accepted hash stands for: that of the harder target where it meets it, else none.
     pub fn work_of(&self, hash: &BlockHash) -> u128 {
         if self.credit.is_met_by(hash) { self.work } else { 0 }
+    }
+}
+
+/// The merkle root of a job on a standard channel. Remembers what the first 64 bytes of the header hash to, which is the
+/// same for all shares of a job with the same nVersion.
+#[derive(Debug)]
+pub struct FixedRoot {
+    root: [u8; 32],
+    /// nVersion, and the state after it.
+    start: Cell<Option<(u32, [u32; 8])>>,
+}
+
+impl FixedRoot {
+    /// For one job on one tip.
+    pub const fn new(root: [u8; 32]) -> Self {
+        Self { root, start: Cell::new(None) }
+    }
+
+    /// In the byte order of the header.
+    pub const fn root(&self) -> [u8; 32] {
+        self.root
+    }
+
+    fn hash(&self, header: &Header) -> BlockHash {
+        let bytes = header.to_bytes();
+        let state = match self.start.get() {
+            Some((version, state)) if version == header.version => state,
+            _ => {
+                let state = header_start(&bytes);
+                self.start.set(Some((header.version, state)));
+                state
+            }
+        };
+        BlockHash::from_byte_array(sha256d_80_from(state, &bytes))
     }
 }
 
@@ -123,7 +160,7 @@ pub struct Context<'a> {
     /// The channel's extranonce prefix.
     pub prefix: &'a Extranonce,
     /// The merkle root, where the channel has a fixed one.
-    pub merkle_root: Option<[u8; 32]>,
+    pub merkle_root: Option<&'a FixedRoot>,
     /// What the server allows.
     pub rules: &'a Rules,
 }
@@ -267,24 +304,25 @@ impl Verdict {
 
 /// Judges a share. The only state it touches is `seen`, and only for a share that it accepts.
 pub fn validate(now: Duration, share: &Share, context: &Context<'_>, seen: &mut SeenShares) -> Verdict {
-    let rolled = share.extranonce.unwrap_or(Extranonce::EMPTY);
-    let Some(extranonce) = context
-        .prefix
-        .join(rolled.as_bytes())
-        .ok()
-        .filter(|extranonce| extranonce.len() == context.job.full_extranonce_size())
-    else {
+    let joined = match &share.extranonce {
+        None => Ok(*context.prefix),
+        Some(rolled) => context.prefix.join(rolled.as_bytes()),
+    };
+    let size = context.job.full_extranonce_size();
+    let Some(extranonce) = joined.ok().filter(|extranonce| extranonce.len() == size) else {
         return Verdict::rejected(RejectReason::BadExtranonceSize);
     };
     let header = Header {
         version: share.version,
         prev_hash: context.tip.prev_hash,
-        merkle_root: context.merkle_root.unwrap_or_else(|| context.job.merkle_root(extranonce.as_bytes())),
+        merkle_root: context
+            .merkle_root
+            .map_or_else(|| context.job.merkle_root(extranonce.as_bytes()), FixedRoot::root),
         ntime: share.ntime,
         nbits: context.tip.nbits,
         nonce: share.nonce,
     };
-    let hash = header.hash();
+    let hash = context.merkle_root.map_or_else(|| header.hash(), |root| root.hash(&header));
     let block = context
         .tip
         .target
@@ -293,7 +331,7 @@ pub fn validate(now: Duration, share: &Share, context: &Context<'_>, seen: &mut 
     match check(now, share, context, &hash, seen) {
         Ok(()) => Verdict::Accepted {
             work: context.target.work_of(&hash),
-            difficulty: context.target.credit.difficulty(),
+            difficulty: context.target.difficulty,
             hash,
             block,
         },
@@ -329,68 +367,4 @@ fn check(
         return Err(RejectReason::DifficultyTooLow);
     }
     seen.insert(hash, context.rules.share_quota)
-}
-
-/// The shares that one channel had accepted, to recognise duplicates. Never forgets one of the current tip.
-///
-/// Keeps 8 bytes of each hash: two of a channel's shares look the same by chance once in 2^36 full tables.
-#[derive(Clone, Debug)]
-pub struct SeenShares {
-    current: (BlockHash, BTreeSet<u64>),
-    earlier: VecDeque<(BlockHash, BTreeSet<u64>)>,
-}
-
-impl SeenShares {
-    /// Nothing was seen.
-    pub fn new() -> Self {
-        Self { current: (BlockHash::all_zeros(), BTreeSet::new()), earlier: VecDeque::new() }
-    }
-
-    /// From now on shares are for this tip. If it was left for another one lately, its shares are still known.
-    pub fn on_tip(&mut self, prev_hash: BlockHash) {
-        if self.current.0 == prev_hash {
-            return;
-        }
-        let known = self.earlier.iter().position(|(tip, _)| *tip == prev_hash);
-        let next = known.and_then(|index| self.earlier.remove(index)).unwrap_or((prev_hash, BTreeSet::new()));
-        let previous = core::mem::replace(&mut self.current, next);
-        if !previous.1.is_empty() {
-            self.earlier.push_front(previous);
-            self.earlier.truncate(REMEMBERED_TIPS - 1);
-        }
-    }
-
-    /// Shares of the current tip.
-    pub fn len(&self) -> usize {
-        self.current.1.len()
-    }
-
-    /// True when the current tip has no shares.
-    pub fn is_empty(&self) -> bool {
-        self.current.1.is_empty()
-    }
-
-    fn contains(&self, hash: &BlockHash) -> bool {
-        self.current.1.contains(&key(hash))
-    }
-
-    fn insert(&mut self, hash: &BlockHash, quota: usize) -> Result<(), RejectReason> {
-        if self.len() >= quota {
-            return Err(RejectReason::TooManyShares);
-        }
-        self.current.1.insert(key(hash));
-        Ok(())
-    }
-}
-
-impl Default for SeenShares {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// The least significant bytes: work makes only the other end predictable.
-fn key(hash: &BlockHash) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = hash.to_byte_array();
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }

@@ -1,6 +1,6 @@
 //! A standard or extended channel as the server keeps it: its jobs, its target, and its shares' verdicts.
 
-use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, sync::Arc, vec::Vec};
 use core::{cell::OnceCell, fmt, time::Duration};
 
 use const_sv2::error_code::update_channel as code;
@@ -12,7 +12,7 @@ use crate::{
     extranonce::{Extranonce, LayoutError, Slot},
     ids::{ChannelId, JobId},
     job::Job,
-    share::{Context, JobTarget, RejectReason, Rules, SeenShares, Share, Verdict, validate},
+    share::{Context, FixedRoot, JobTarget, RejectReason, Rules, SeenShares, Share, Verdict, validate},
     target::{Target, TargetBounds},
     tip::Tip,
 };
@@ -163,7 +163,7 @@ struct Future {
     job: Arc<Job>,
     /// Number of the prefix in force when the job was sent.
     prefix: u32,
-    merkle_root: OnceCell<[u8; 32]>,
+    merkle_root: OnceCell<Box<FixedRoot>>,
 }
 
 #[derive(Debug)]
@@ -172,7 +172,7 @@ struct Active {
     /// Number of the prefix in force when the job was sent.
     prefix: u32,
     /// Filled on first use, on standard channels only.
-    merkle_root: OnceCell<[u8; 32]>,
+    merkle_root: OnceCell<Box<FixedRoot>>,
     tip: Arc<Tip>,
     min_ntime: u32,
     target: JobTarget,
@@ -459,7 +459,7 @@ impl Channel {
         let future = self.future.iter().map(|f| (&f.job, f.prefix, &f.merkle_root));
         let active = self.active.iter().map(|a| (&a.job, a.prefix, &a.merkle_root));
         let (job, prefix, root) = future.chain(active).find(|(job, ..)| job.id() == job_id)?;
-        Some(*root.get_or_init(|| job.merkle_root(self.prefix_of(prefix).as_bytes())))
+        Some(root.get_or_init(|| fixed_root(job, self.prefix_of(prefix))).root())
     }
 
     /// nVersion and, unless it is a future job, `min_ntime` of a job that shares are or will be taken for.
@@ -483,7 +483,7 @@ impl Channel {
             }
         };
         let prefix = if job.prefix == self.prefix.number { self.prefix.bytes } else { *self.prefix_of(job.prefix) };
-        let fixed_root = || *job.merkle_root.get_or_init(|| job.job.merkle_root(prefix.as_bytes()));
+        let root = || &**job.merkle_root.get_or_init(|| fixed_root(&job.job, &prefix));
         let context = Context {
             job: &job.job,
             tip: &job.tip,
@@ -491,7 +491,7 @@ impl Channel {
             retired,
             target: job.target,
             prefix: &prefix,
-            merkle_root: (self.kind == Kind::Standard).then(fixed_root),
+            merkle_root: (self.kind == Kind::Standard).then(root),
             rules: &self.rules,
         };
         validate(now, share, &context, &mut self.seen)
@@ -501,6 +501,10 @@ impl Channel {
     pub fn active_jobs(&self) -> Vec<JobId> {
         self.active.iter().map(|active| active.job.id()).collect()
     }
+}
+
+fn fixed_root(job: &Job, prefix: &Extranonce) -> Box<FixedRoot> {
+    Box::new(FixedRoot::new(job.merkle_root(prefix.as_bytes())))
 }
 
 impl Retired {

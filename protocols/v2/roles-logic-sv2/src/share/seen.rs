@@ -1,0 +1,249 @@
+//! Which shares were accepted: a table per tip, sized by what it holds.
+
+use alloc::{collections::VecDeque, vec, vec::Vec};
+
+use bitcoin::{BlockHash, hashes::Hash as _};
+
+use crate::share::RejectReason;
+
+/// Tips whose shares are remembered, so that a reorganisation to and fro can not credit a share twice.
+pub const REMEMBERED_TIPS: usize = 3;
+
+/// Slots of a table with one share.
+const LEAST_SLOTS: usize = 64;
+/// What stands in a free slot.
+const FREE: u64 = 0;
+
+/// The shares that one channel had accepted, to recognise duplicates. Never forgets one of the current tip.
+///
+/// Keeps 8 bytes of each hash: two of a channel's shares look the same by chance once in 2^36 full tables. Tables double as
+/// they fill, and serve again for later tips: in the steady state a share costs no allocation.
+#[derive(Clone, Debug)]
+pub struct SeenShares {
+    tip: BlockHash,
+    current: Table,
+    /// Latest first.
+    earlier: VecDeque<(BlockHash, Table)>,
+}
+
+impl SeenShares {
+    /// Nothing was seen.
+    pub fn new() -> Self {
+        Self { tip: BlockHash::all_zeros(), current: Table::new(), earlier: VecDeque::new() }
+    }
+
+    /// From now on shares are for this tip. If it was left for another one lately, its shares are still known.
+    pub fn on_tip(&mut self, prev_hash: BlockHash) {
+        let left = core::mem::replace(&mut self.tip, prev_hash);
+        if left == prev_hash {
+            return;
+        }
+        let known = self.earlier.iter().position(|(tip, _)| *tip == prev_hash);
+        let known = known.and_then(|index| self.earlier.remove(index)).map(|(_, table)| table);
+        if self.current.len == 0 {
+            if let Some(table) = known {
+                self.current = table;
+            }
+            return;
+        }
+        let next = known.unwrap_or_else(|| {
+            let oldest = if self.earlier.len() < REMEMBERED_TIPS - 1 { None } else { self.earlier.pop_back() };
+            oldest.map_or(Table::new(), |(_, table)| table.emptied())
+        });
+        self.earlier.push_front((left, core::mem::replace(&mut self.current, next)));
+    }
+
+    /// Shares of the current tip.
+    pub const fn len(&self) -> usize {
+        self.current.len
+    }
+
+    /// True when the current tip has no shares.
+    pub const fn is_empty(&self) -> bool {
+        self.current.len == 0
+    }
+
+    pub(super) fn contains(&self, hash: &BlockHash) -> bool {
+        self.current.contains(key(hash))
+    }
+
+    pub(super) fn insert(&mut self, hash: &BlockHash, quota: usize) -> Result<(), RejectReason> {
+        if self.current.len >= quota {
+            return Err(RejectReason::TooManyShares);
+        }
+        self.current.insert(key(hash));
+        Ok(())
+    }
+}
+
+impl Default for SeenShares {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The least significant bytes: work makes only the other end predictable.
+fn key(hash: &BlockHash) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = hash.to_byte_array();
+    // A key that looks free is changed; another one in 2^64 is not made more likely by it.
+    u64::from_le_bytes([a, b, c, d, e, f, g, h]).max(FREE + 1)
+}
+
+/// A set of keys with open addressing: a key is in the first free slot from its home on.
+///
+/// The keys are bytes of hashes, so homes are spread evenly. To crowd one home a miner would have to find shares whose hashes
+/// agree in these bits, too: many times the work for some steps of a few nanoseconds.
+#[derive(Clone, Debug)]
+struct Table {
+    /// A power of two of them, three quarters taken at the most; or none.
+    slots: Vec<u64>,
+    len: usize,
+}
+
+impl Table {
+    const fn new() -> Self {
+        Self { slots: Vec::new(), len: 0 }
+    }
+
+    /// Where the key is, or the free slot where it would be.
+    fn slot(&self, key: u64) -> usize {
+        let mask = self.slots.len().wrapping_sub(1);
+        let mut index = key as usize & mask;
+        while let Some(&taken) = self.slots.get(index) {
+            if taken == key || taken == FREE {
+                break;
+            }
+            index = (index + 1) & mask;
+        }
+        index
+    }
+
+    fn contains(&self, key: u64) -> bool {
+        self.slots.get(self.slot(key)) == Some(&key)
+    }
+
+    fn insert(&mut self, key: u64) {
+        if (self.len + 1) * 4 > self.slots.len() * 3 {
+            self.grow();
+        }
+        let index = self.slot(key);
+        if let Some(slot) = self.slots.get_mut(index)
+            && *slot == FREE
+        {
+            *slot = key;
+            self.len += 1;
+        }
+    }
+
+    fn grow(&mut self) {
+        let slots = (self.slots.len() * 2).max(LEAST_SLOTS);
+        let old = core::mem::replace(&mut self.slots, vec![FREE; slots]);
+        for key in old.into_iter().filter(|key| *key != FREE) {
+            let index = self.slot(key);
+            if let Some(slot) = self.slots.get_mut(index) {
+                *slot = key;
+            }
+        }
+    }
+
+    /// For another tip. A table that turned out far too large is given up, so that a burst does not stay for ever.
+    fn emptied(mut self) -> Self {
+        if self.len * 16 < self.slots.len() && self.slots.len() > LEAST_SLOTS {
+            return Self::new();
+        }
+        self.slots.fill(FREE);
+        self.len = 0;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hash(low: u64, high: u8) -> BlockHash {
+        let mut bytes = [high; 32];
+        bytes[..8].copy_from_slice(&low.to_le_bytes());
+        BlockHash::from_byte_array(bytes)
+    }
+
+    #[test]
+    fn a_quota_of_shares_is_kept_whole() {
+        let mut seen = SeenShares::new();
+        let all: Vec<_> = (0..1000u64).map(|i| hash(i.wrapping_mul(0x9e37_79b9_7f4a_7c15), 0)).collect();
+        for hash in &all {
+            assert!(!seen.contains(hash));
+            assert_eq!(seen.insert(hash, 1000), Ok(()));
+        }
+        assert_eq!(seen.insert(&hash(1, 1), 1000), Err(RejectReason::TooManyShares));
+        assert!(all.iter().all(|hash| seen.contains(hash)));
+        assert_eq!((seen.len(), seen.current.slots.len()), (1000, 2048));
+    }
+
+    #[test]
+    fn keys_of_one_home_and_the_key_that_looks_free() {
+        let mut table = Table::new();
+        let keys: Vec<u64> = (1..=40).map(|i| i << 32 | 63).chain([key(&hash(0, 9))]).collect();
+        for key in &keys {
+            assert!(!table.contains(*key));
+            table.insert(*key);
+            table.insert(*key);
+        }
+        assert!(keys.iter().all(|key| table.contains(*key)));
+        assert_eq!((table.len, table.contains(62)), (41, false));
+    }
+
+    #[test]
+    fn tables_serve_again_unless_far_too_large() {
+        let mut seen = SeenShares::new();
+        let fill = |seen: &mut SeenShares, tip: u8, shares: u64| {
+            seen.on_tip(hash(0, tip));
+            (1..=shares).for_each(|i| seen.insert(&hash(i * 77, tip), 100_000).unwrap());
+        };
+        (1..=3).for_each(|tip| fill(&mut seen, tip, 100));
+        fill(&mut seen, 4, 0);
+        assert_eq!((seen.len(), seen.current.slots.len()), (0, 256));
+        assert!(!seen.contains(&hash(77, 1)));
+        fill(&mut seen, 4, 1000);
+        // Tips without shares take no table, and push none out.
+        (5..=9).for_each(|tip| fill(&mut seen, tip, 0));
+        fill(&mut seen, 4, 0);
+        assert_eq!(seen.len(), 1000);
+        fill(&mut seen, 10, 1);
+        for tip in 11..=12 {
+            fill(&mut seen, tip, 1);
+        }
+        assert_eq!(Table { slots: vec![FREE; 4096], len: 100 }.emptied().slots.len(), 0);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        /// Against a set per tip, of which the last three with shares are kept.
+        #[test]
+        fn as_sets_do(steps in prop::collection::vec((0u8..6, 0u64..200), 1..400)) {
+            let mut seen = SeenShares::new();
+            let mut sets: VecDeque<(u8, BTreeSet<u64>)> = VecDeque::from([(9, BTreeSet::new())]);
+            seen.on_tip(hash(0, 9));
+            for (step, value) in steps {
+                if value < 5 {
+                    let next = sets.iter().position(|(tip, _)| *tip == step);
+                    let next = next.and_then(|index| sets.remove(index)).unwrap_or((step, BTreeSet::new()));
+                    sets.retain(|(_, set)| !set.is_empty());
+                    sets.push_front(next);
+                    sets.truncate(REMEMBERED_TIPS);
+                    seen.on_tip(hash(0, step));
+                } else {
+                    prop_assert_eq!(seen.contains(&hash(value, 0)), sets[0].1.contains(&value));
+                    seen.insert(&hash(value, 0), usize::MAX).unwrap();
+                    sets[0].1.insert(value);
+                }
+                prop_assert_eq!(seen.len(), sets[0].1.len());
+            }
+        }
+    }
+}
