@@ -1,6 +1,6 @@
 //! `cargo bench -p stratum-buffer`: what it costs to detach a frame's bytes, from a pool, `Vec` and `bytes`.
 //!
-//! "here": taken and dropped on one thread. "across": filled by one thread, dropped by another, eight on their way.
+//! "here": taken and dropped on one thread. "across": filled by one thread, dropped by another, in batches of 64.
 
 use std::{
     hint::black_box,
@@ -12,7 +12,7 @@ use buffer::{Buffer, Pool};
 use bytes::Bytes;
 
 const SIZES: [usize; 5] = [40, 200, 1_000, 4_000, 16_000];
-const IN_FLIGHT: usize = 8;
+const IN_FLIGHT: usize = 64;
 /// The best of so many runs counts: what disturbs a run only makes it longer.
 const RUNS: usize = 7;
 
@@ -20,7 +20,7 @@ fn main() {
     println!("{:>7} {:>8} {:>10} {:>10} {:>10}   nanoseconds each", "bytes", "", "pool", "Vec", "bytes");
     for size in SIZES {
         let source = vec![7u8; size];
-        let pool = Pool::new(64, size).expect("a pool of a sensible size");
+        let pool = Pool::new(6 * IN_FLIGHT, size).expect("a pool of a sensible size");
         let pooled = |bytes: &[u8]| pool.copy_of(bytes);
         row(
             size,
@@ -62,7 +62,7 @@ fn here<T>(source: &[u8], take: impl Fn(&[u8]) -> T) -> f64 {
 
 /// Batches go back and forth, so that the queue's own cost, the same for all, is spread over many.
 fn across<T: Send>(source: &[u8], take: impl Fn(&[u8]) -> T) -> f64 {
-    const BATCHES: u32 = 2_000;
+    const BATCHES: u32 = 500;
     best(|| {
         let (sender, receiver) = mpsc::sync_channel::<Vec<T>>(2);
         let (back, empty) = mpsc::sync_channel::<Vec<T>>(4);
