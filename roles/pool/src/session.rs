@@ -211,7 +211,7 @@ impl Session {
                                 vardiff.update(now, nominal_hash_rate, max_target);
                                 vardiff.target()
                             }
-                            None => named,
+                            None => self.snapshot.as_ref().map_or(named, |snapshot| snapshot.keep_blocks(named)),
                         };
                         return open.retarget(now, ChannelId(channel_id), target, self.snapshot.as_deref(), sink);
                     }

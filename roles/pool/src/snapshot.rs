@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use roles_logic_sv2::{Tip, job::Job};
+use roles_logic_sv2::{Target, Tip, job::Job};
 
 /// Tip and jobs at one moment.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +11,16 @@ pub struct Snapshot {
     pub tip: Option<ActiveTip>,
     /// A job for a tip that is yet to come.
     pub future: Option<Arc<Job>>,
+}
+
+impl Snapshot {
+    /// The target, or that of blocks where it is harder: a device submits only what meets its channel's target.
+    ///
+    /// It matters where blocks are easy: on test networks, and on testnet after 20 minutes without one.
+    pub fn keep_blocks(&self, target: Target) -> Target {
+        let blocks = self.tip.as_ref().map(|active| Target::from_zero_bits(active.tip.target.leading_zeros()));
+        blocks.map_or(target, |blocks| target.max(blocks))
+    }
 }
 
 /// A previous hash and the jobs on it.

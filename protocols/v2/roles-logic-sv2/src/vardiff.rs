@@ -112,9 +112,10 @@ impl Vardiff {
         self.history = History::new(now.as_secs_f64());
     }
 
-    /// Takes note of the target of blocks: no target is made harder than that.
-    pub const fn set_network_target(&mut self, target: Target) {
+    /// Takes note of the target of blocks: no target is, or is made, harder than that, unless the client wants it so.
+    pub fn set_network_target(&mut self, target: Target) {
         self.network = target.leading_zeros();
+        self.bits = self.bits.min(self.network).max(self.easiest);
     }
 
     /// An accepted share of this work, judged by its own job's target. Returns a harder target where it is time for one.
@@ -156,7 +157,7 @@ impl Vardiff {
             self.nominal = nominal;
             self.restart(now);
         }
-        self.bits = self.bits.clamp(self.easiest, self.hardest);
+        self.bits = self.bits.clamp(self.easiest, self.hardest).min(self.network).max(self.easiest);
         (self.bits != before).then(|| self.target())
     }
 

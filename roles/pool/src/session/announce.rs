@@ -5,6 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use roles_logic_sv2::{
+    Tip,
     channel::{
         Kind,
         server::{ChannelError, MAX_FUTURE_JOBS},
@@ -39,6 +40,7 @@ impl OpenChannel {
             // A source that comes back on the same tip names a job that was sent for the tip to come: only a
             // SetNewPrevHash starts it.
             if new_tip || self.futures.contains(&active.current.id()) {
+                self.keep_blocks(id, snapshot, &active.tip, sink);
                 let held = new_tip && self.futures.contains(&active.activated.id());
                 let job = if held { &active.activated } else { &active.current };
                 if !self.futures.contains(&job.id()) {
@@ -46,11 +48,8 @@ impl OpenChannel {
                 }
                 self.channel.on_set_new_prev_hash(now, job.id(), active.tip.clone())?;
                 sink.send(&active.tip.set_new_prev_hash(id, job.id()));
-                if let Some(vardiff) = &mut self.vardiff {
-                    vardiff.set_network_target(active.tip.target);
-                    if self.active.is_none() {
-                        vardiff.restart(now);
-                    }
+                if let Some(vardiff) = self.vardiff.as_mut().filter(|_| self.active.is_none()) {
+                    vardiff.restart(now);
                 }
                 self.tip = active.number;
                 self.active = Some(job.id());
@@ -73,6 +72,18 @@ impl OpenChannel {
             self.send_job(now, id, job, None, sink)?;
         }
         Ok(())
+    }
+
+    /// Eases a target that is harder than that of the blocks to come.
+    fn keep_blocks<S: Sink>(&mut self, id: ChannelId, snapshot: &Snapshot, tip: &Tip, sink: &mut S) {
+        if let Some(vardiff) = &mut self.vardiff {
+            vardiff.set_network_target(tip.target);
+        }
+        let before = self.channel.target();
+        if self.channel.set_target(snapshot.keep_blocks(before)) != before {
+            tracing::debug!(user = self.user, channel = id.0, "blocks are easier than shares were");
+            sink.send(&self.channel.set_target_message());
+        }
     }
 
     pub(super) fn send_job<S: Sink>(

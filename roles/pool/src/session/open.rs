@@ -70,6 +70,7 @@ impl Session {
             .map_err(|error| error.error_code())?;
         let start = self.config.start.filter(|_| wanted.nominal_hash_rate == 0.0);
         let target = start.map_or(named, |start| bounds.for_client(max_target).clamp(start));
+        let target = self.snapshot.as_ref().map_or(target, |snapshot| snapshot.keep_blocks(target));
         let slot = self.config.space.allocate().map_err(|_| code::CHANNEL_CAPACITY_EXHAUSTED)?;
         // Ids are never used twice on a connection; a peer that uses up all of them has to connect anew.
         self.last_id = self.last_id.checked_add(1).ok_or(code::CHANNEL_CAPACITY_EXHAUSTED)?;

@@ -351,7 +351,7 @@ fn a_late_share_is_stale_but_a_late_block_is_reported() {
 
 #[test]
 fn a_hashrate_update_sets_a_target() {
-    let mut f = fixture();
+    let mut f = hard_blocks();
     f.setup(0);
     let channel_id = f.open_extended().channel_id;
     let update = |nominal_hash_rate, channel_id| UpdateChannel {
@@ -360,7 +360,7 @@ fn a_hashrate_update_sets_a_target() {
         maximum_target: U256::from_le_bytes([0xff; 32]),
     };
     f.send(&update(1e12, channel_id));
-    assert_eq!(f.sink.names(), ["SetTarget"]);
+    assert_eq!(f.sink.names(), ["SetTarget", "NewExtendedMiningJob"]);
     f.send(&update(1e12, channel_id));
     assert_eq!(f.sink.names(), [""; 0], "nothing changed");
     f.send(&update(1e12, 500));
@@ -458,14 +458,20 @@ fn a_change_of_source_and_back_on_one_tip_sends_no_job_twice() {
     assert_eq!(f.sink.gone, None);
 }
 
-/// A session with an extended channel on a tip whose blocks are hard, with spare jobs. Returns the channel's id.
-fn followed() -> (Fixture, u32) {
+/// A session on a tip whose blocks are hard, with spare jobs.
+fn hard_blocks() -> Fixture {
     let mut f = fixture();
     f.hub = hub(1).with_job_refresh(Duration::from_secs(30));
     f.session.snapshot = None;
     f.hub.handle_source(NOW, 0, up());
     f.hub.handle_source(NOW, 0, Event::Template(template(1, 101, true, false)));
     f.source(Event::Tip(template_source::Tip { nbits: 0x1903_a30c, ..tip(1, 1) }));
+    f
+}
+
+/// The same with an extended channel. Returns the channel's id.
+fn followed() -> (Fixture, u32) {
+    let mut f = hard_blocks();
     f.setup(0);
     let channel = f.open_extended().channel_id;
     (f, channel)
@@ -571,7 +577,7 @@ fn shares_are_never_harder_than_blocks() {
 
 #[test]
 fn who_names_no_hashrate_gets_the_start_and_without_vardiff_targets_stay() {
-    let mut f = fixture();
+    let mut f = hard_blocks();
     let config = Arc::get_mut(&mut f.session.config).unwrap();
     (config.start, config.vardiff) = (Some(Target::from_zero_bits(44)), false);
     f.setup(0);
