@@ -42,11 +42,13 @@ pub enum Fault {
     EndHonest,
     /// A miner's queue grows without bound.
     Flood,
+    /// A shard goes back to the snapshot that it began a broadcast with.
+    OldSnapshot,
 }
 
 impl Fault {
     /// Every fault, and the checker that has to find it.
-    pub const ALL: [(Self, &'static str); 16] = [
+    pub const ALL: [(Self, &'static str); 17] = [
         (Self::JobTwice, "job-ids"),
         (Self::PrevHashForNoJob, "prev-hash"),
         (Self::OnePrefix, "search-space"),
@@ -63,6 +65,7 @@ impl Fault {
         (Self::BlockNotRestored, "blocks"),
         (Self::EndHonest, "honest"),
         (Self::Flood, "bounds"),
+        (Self::OldSnapshot, "newest"),
     ];
 
     /// What becomes of a frame that a session sends.

@@ -58,14 +58,23 @@ pub struct Process {
     pub hub: Hub,
     /// What sessions share.
     pub config: Arc<SessionConfig>,
-    /// The newest snapshot.
-    pub snapshot: Arc<Snapshot>,
+    /// The newest snapshot, and its number.
+    pub snapshot: Numbered,
     /// What each shard has to do.
     pub shards: Vec<Shard>,
     /// Commands on their way to each source.
     pub commands: Vec<usize>,
     /// When the hub's timer is set to.
     pub timer: Option<Duration>,
+}
+
+/// A snapshot, and how many came before it.
+#[derive(Clone, Debug, Default)]
+pub struct Numbered {
+    /// Counts up.
+    pub number: u64,
+    /// Tip and jobs.
+    pub snapshot: Arc<Snapshot>,
 }
 
 /// One shard's part in a broadcast.
@@ -93,7 +102,7 @@ impl Process {
             epoch,
             hub: Hub::new(factory, sources),
             config: Arc::new(session_config(&config, space)),
-            snapshot: Arc::default(),
+            snapshot: Numbered::default(),
             shards: vec![Shard::default(); shards],
             commands: vec![0; sources.len()],
             timer: None,

@@ -14,7 +14,6 @@ use bitcoin::{Block, BlockHash, CompactTarget};
 use pool::{
     blocks::{BlockState, FoundBlock},
     hub::Candidate,
-    snapshot::Snapshot,
 };
 use template_source::Command;
 
@@ -25,7 +24,7 @@ use crate::{
     miner::{Habit, Miner},
     node::{Character, Node},
     options::Options,
-    pool::{Disk, Process, ServerSide},
+    pool::{Disk, Numbered, Process, ServerSide},
     rng::Rng,
     trace::Trace,
     wire::Pipe,
@@ -76,7 +75,7 @@ enum Event {
     Turn {
         epoch: u64,
         shard: usize,
-        notice: Arc<Snapshot>,
+        notice: Numbered,
         rest: VecDeque<u64>,
     },
     Connect {
@@ -203,7 +202,7 @@ impl World {
             next: 0,
             queue: BTreeMap::new(),
             shards: rng.range(1, 2) as usize,
-            turn: rng.range(2, 64) as usize,
+            turn: if rng.chance(700) { rng.range(1, 3) } else { 64 } as usize,
             rng,
             checks: Checks::new(),
             violation: None,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use simulation::{Fault, Options, run};
 
 /// Worlds that a fault is given to show in.
-const WORLDS: u64 = 20;
+const WORLDS: u64 = 200;
 
 #[test]
 fn every_fault_is_found_by_its_checker() {

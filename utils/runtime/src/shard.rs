@@ -220,10 +220,7 @@ impl<C: Core> Local<C> {
                 biased;
                 () = self.shutdown.cancelled() => break,
                 changed = notices.changed() => match changed {
-                    Ok(()) => {
-                        let notice = notices.borrow_and_update().clone();
-                        self.broadcast(&notice).await;
-                    }
+                    Ok(()) => self.broadcast().await,
                     Err(_) => break,
                 },
                 incoming = queue.recv() => match incoming {
@@ -237,16 +234,20 @@ impl<C: Core> Local<C> {
         self.last_words().await;
     }
 
-    /// Puts a notice through every connection, and its messages to the sockets in turn.
-    async fn broadcast(&self, notice: &Arc<C::Notice>) {
+    /// Puts the newest notice through every connection, and its messages to the sockets in turn.
+    ///
+    /// Each batch takes the newest anew: between two batches a connection that was passed over may have caught up, and must not
+    /// be led back to an older one.
+    async fn broadcast(&self) {
         let connections: Vec<_> = self.connections.borrow().values().cloned().collect();
         for batch in connections.chunks(NOTICES_PER_TURN) {
+            let notice = self.notices.borrow().clone();
             for connection in batch {
                 let mut live = connection.live.borrow_mut();
                 if live.out.unsent() > 0 {
                     live.stale = true;
                 } else {
-                    live.notice(self.clock.now(), notice);
+                    live.notice(self.clock.now(), &notice);
                     live.flush(self.clock.now(), &connection.stream);
                 }
                 if live.needs_task() {

@@ -20,7 +20,7 @@ impl Check for FirstJob {
 
     fn observe(&mut self, _now: Duration, _view: &View, observation: &Observation<'_>) -> Outcome {
         match observation {
-            Observation::Noticed { conn, has_job } => self.conns.entry(*conn).or_default().0 |= has_job,
+            Observation::Noticed { conn, has_job, .. } => self.conns.entry(*conn).or_default().0 |= has_job,
             Observation::FromPool { conn, message } => {
                 let (has_job, waiting) = self.conns.entry(*conn).or_default();
                 let job_of = match message {

@@ -9,6 +9,7 @@ mod credit;
 mod first_job;
 mod honest;
 mod job_ids;
+mod newest;
 mod prev_hash;
 mod requests;
 mod search_space;
@@ -47,6 +48,8 @@ pub enum Observation<'a> {
     Noticed {
         /// The connection.
         conn: u64,
+        /// Counts the snapshots of the process.
+        number: u64,
         /// Whether there is anything to mine on in it.
         has_job: bool,
     },
@@ -176,6 +179,7 @@ impl Checks {
             Box::new(blocks::Blocks::default()),
             Box::new(honest::Honest::default()),
             Box::new(bounds::Bounds),
+            Box::new(newest::Newest::default()),
         ];
         Self { view: View::default(), checks, acknowledged: 0 }
     }

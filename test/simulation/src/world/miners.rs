@@ -13,7 +13,7 @@ use crate::{
 
 /// What a socket takes, in bytes; a slow reader's is small, so that it shows.
 const WINDOW: usize = 64 * 1024;
-const SMALL_WINDOW: usize = 700;
+const SMALL_WINDOW: (u64, u64) = (500, 1_500);
 
 impl World {
     pub(super) fn connect(&mut self, miner: usize) {
@@ -27,14 +27,14 @@ impl World {
         let (server, newest) = (process.accept(self.now, id), process.snapshot.clone());
         self.next_conn += 1;
         let habit = self.miners[miner].habit;
-        let low = self.rng.range(1, 60);
+        let (low, small) = (self.rng.range(1, 60), self.rng.range(SMALL_WINDOW.0, SMALL_WINDOW.1) as usize);
         let conn = Conn {
             miner,
             server: Some(server),
             client_open: true,
             up: Pipe::default(),
             down: Pipe::default(),
-            window: if habit == Habit::SlowReader { SMALL_WINDOW } else { WINDOW },
+            window: if habit == Habit::SlowReader { small } else { WINDOW },
             delay: (low, low + self.rng.range(1, 200)),
             pool_reads: false,
             miner_reads: false,
@@ -127,7 +127,7 @@ impl World {
         if !self.is_busy() {
             return;
         }
-        let millis = self.rng.range(500, 4_000);
+        let millis = self.rng.range(500, 1_500);
         self.at(self.now + Duration::from_millis(millis), Event::Hash { miner });
         let Some(conn) = self.places[miner] else { return };
         let count = (f64::from(self.miners[miner].hashrate) * millis as f64 / 1_000.0).ceil() as u32;

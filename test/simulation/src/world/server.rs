@@ -15,7 +15,7 @@ use super::{Event, World};
 use crate::{
     checks::{End, Observation},
     fault::Fault,
-    pool::{MAX_MESSAGE, Process, ServerSide},
+    pool::{MAX_MESSAGE, Numbered, Process, ServerSide},
     wire::Frame,
 };
 
@@ -126,7 +126,7 @@ impl World {
     /// A watch channel: each shard sees only the newest.
     fn publish(&mut self, snapshot: Arc<Snapshot>) {
         let Some(process) = &mut self.process else { return };
-        process.snapshot = snapshot;
+        process.snapshot = Numbered { number: process.snapshot.number + 1, snapshot };
         let epoch = process.epoch;
         let mut wake = Vec::new();
         for (index, shard) in process.shards.iter_mut().enumerate() {
@@ -152,14 +152,17 @@ impl World {
     }
 
     /// A few connections' turn; others have theirs in between.
-    pub(super) fn turn(&mut self, epoch: u64, shard: usize, notice: &Arc<Snapshot>, mut rest: VecDeque<u64>) {
-        if self.process.as_ref().is_none_or(|process| process.epoch != epoch) {
-            return;
-        }
+    pub(super) fn turn(&mut self, epoch: u64, shard: usize, notice: &Numbered, mut rest: VecDeque<u64>) {
+        let Some(process) = self.process.as_ref().filter(|process| process.epoch == epoch) else { return };
+        // Others have had their turn since the last batch: there may be a newer one.
+        let (held, notice) = (notice, process.snapshot.clone());
         for conn in rest.drain(..self.turn.min(rest.len())).collect::<Vec<_>>() {
             let Some(server) = self.server(conn) else { continue };
             if server.unsent.is_empty() {
-                self.notice(conn, notice);
+                self.notice(conn, &notice);
+                if self.options.fault == Some(Fault::OldSnapshot) {
+                    self.notice(conn, held);
+                }
             } else {
                 server.stale = true;
                 self.counters.passed_over += 1;
@@ -167,8 +170,8 @@ impl World {
             self.settle(conn);
         }
         if !rest.is_empty() {
-            let notice = notice.clone();
-            return self.later_random(0, 3, Event::Turn { epoch, shard, notice, rest });
+            let notice = held.clone();
+            return self.later_random(0, 30, Event::Turn { epoch, shard, notice, rest });
         }
         let Some(process) = &mut self.process else { return };
         process.shards[shard].busy = false;
@@ -181,12 +184,13 @@ impl World {
         self.conns.get_mut(&conn)?.server.as_mut()
     }
 
-    pub(super) fn notice(&mut self, conn: u64, notice: &Arc<Snapshot>) {
-        let has_job = notice.tip.is_some() || notice.future.is_some();
-        self.observe(&Observation::Noticed { conn, has_job });
+    pub(super) fn notice(&mut self, conn: u64, notice: &Numbered) {
+        let Numbered { number, snapshot } = notice;
+        let has_job = snapshot.tip.is_some() || snapshot.future.is_some();
+        self.observe(&Observation::Noticed { conn, number: *number, has_job });
         let now = self.now;
         let Some(ServerSide { session, out, .. }) = self.server(conn) else { return };
-        session.handle_notice(now, notice, out);
+        session.handle_notice(now, snapshot, out);
         self.collect(conn);
     }
 
