@@ -156,7 +156,7 @@ pub struct Context<'a> {
     /// True when the job is no longer to be worked on.
     pub retired: bool,
     /// What the share must meet.
-    pub target: JobTarget,
+    pub target: &'a JobTarget,
     /// The channel's extranonce prefix.
     pub prefix: &'a Extranonce,
     /// The merkle root, where the channel has a fixed one.

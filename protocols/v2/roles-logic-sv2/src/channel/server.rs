@@ -135,8 +135,9 @@ pub struct Channel {
     earlier_prefixes: Vec<Prefix>,
     full_size: usize,
     max_target: Target,
-    /// The target of jobs to come, with its work, so that a job costs no division.
-    target: JobTarget,
+    /// The target of jobs to come, with its work, so that a job costs no division. Shared with the jobs, which stay small:
+    /// a new tip moves them.
+    target: Arc<JobTarget>,
     rules: Rules,
     tip: Option<Arc<Tip>>,
     /// Number of tips so far.
@@ -175,7 +176,7 @@ struct Active {
     merkle_root: OnceCell<Box<FixedRoot>>,
     tip: Arc<Tip>,
     min_ntime: u32,
-    target: JobTarget,
+    target: Arc<JobTarget>,
     /// Came without `min_ntime`, so that §5.3.21 may be read to apply later targets to it.
     was_future: bool,
 }
@@ -212,7 +213,7 @@ impl Channel {
             earlier_prefixes: Vec::new(),
             full_size,
             max_target: max_target.round_to_harder(),
-            target: JobTarget::fixed(target.min(max_target.round_to_harder())),
+            target: Arc::new(JobTarget::fixed(target.min(max_target.round_to_harder()))),
             rules,
             tip: None,
             tips: 0,
@@ -295,7 +296,7 @@ impl Channel {
     }
 
     /// The target of jobs that are given out from now on.
-    pub const fn target(&self) -> Target {
+    pub fn target(&self) -> Target {
         self.target.accept()
     }
 
@@ -378,7 +379,15 @@ impl Channel {
 
     fn activate(&mut self, now: Duration, future: Future, tip: Arc<Tip>, min_ntime: u32, was_future: bool) {
         let Future { job, prefix, merkle_root } = future;
-        self.active.push_back(Active { job, prefix, merkle_root, tip, min_ntime, target: self.target, was_future });
+        self.active.push_back(Active {
+            job,
+            prefix,
+            merkle_root,
+            tip,
+            min_ntime,
+            target: self.target.clone(),
+            was_future,
+        });
         if self.active.len() > MAX_ACTIVE_JOBS
             && let Some(oldest) = self.active.pop_front()
         {
@@ -398,9 +407,9 @@ impl Channel {
     /// What it means for jobs given out before is in `docs/spec/targets.md`.
     pub fn set_target(&mut self, target: Target) -> Target {
         let target = target.min(self.max_target);
-        self.target = JobTarget::fixed(target);
+        self.target = Arc::new(JobTarget::fixed(target));
         for job in self.active.iter_mut().filter(|job| job.was_future) {
-            job.target.widen(target);
+            Arc::make_mut(&mut job.target).widen(target);
         }
         target
     }
@@ -489,7 +498,7 @@ impl Channel {
             tip: &job.tip,
             min_ntime: job.min_ntime,
             retired,
-            target: job.target,
+            target: &job.target,
             prefix: &prefix,
             merkle_root: (self.kind == Kind::Standard).then(root),
             rules: &self.rules,
