@@ -6,7 +6,7 @@
 //! `pool::server`.
 //!
 //! # What is simulated
-//! Bitcoin [nodes](node) with a small [chain](chain) of their own: blocks of other miners, races, reorganisations, restarts. A network
+//! Bitcoin [nodes](node) with a small [chain] of their own: blocks of other miners, races, reorganisations, restarts. A network
 //! with delay, reordering between connections and never within one, disconnects, slow readers, peers that vanish. Miners that are late,
 //! that repeat themselves, that are [hostile]. Restarts of the pool, with a disk that keeps what had been written.
 //!
