@@ -78,11 +78,8 @@ async fn a_block_found_before_a_restart_is_submitted_after_it() {
     down(&mut pool).await;
     let hash = miner.mine_block().await;
     miner.until(|miner| miner.acks.len() == 2).await;
-    let mut pool = {
-        pool.stop().await;
-        devnet.start();
-        pool.restart(vec![Arc::new(devnet.clone())]).await
-    };
+    let mut pool = pool.restart(vec![Arc::new(devnet.clone())]).await;
+    devnet.start();
     let block = pool.until_accepted(Some(hash)).await;
     assert_eq!(block.finder, "alice");
     assert_eq!(devnet.tip().hash, hash);
