@@ -304,14 +304,16 @@ impl Verdict {
 
 /// Judges a share. The only state it touches is `seen`, and only for a share that it accepts.
 pub fn validate(now: Duration, share: &Share, context: &Context<'_>, seen: &mut SeenShares) -> Verdict {
-    let joined = match &share.extranonce {
-        None => Ok(*context.prefix),
-        Some(rolled) => context.prefix.join(rolled.as_bytes()),
+    // A standard channel's prefix is the whole extranonce, and is not copied.
+    let joined = share.extranonce.as_ref().map(|rolled| context.prefix.join(rolled.as_bytes()));
+    let extranonce = match &joined {
+        None => context.prefix,
+        Some(Ok(joined)) => joined,
+        Some(Err(_)) => return Verdict::rejected(RejectReason::BadExtranonceSize),
     };
-    let size = context.job.full_extranonce_size();
-    let Some(extranonce) = joined.ok().filter(|extranonce| extranonce.len() == size) else {
+    if extranonce.len() != context.job.full_extranonce_size() {
         return Verdict::rejected(RejectReason::BadExtranonceSize);
-    };
+    }
     let header = Header {
         version: share.version,
         prev_hash: context.tip.prev_hash,
@@ -327,7 +329,7 @@ pub fn validate(now: Duration, share: &Share, context: &Context<'_>, seen: &mut 
         .tip
         .target
         .is_met_by(&hash)
-        .then(|| Box::new(BlockCandidate { job: context.job.clone(), header, hash, extranonce }));
+        .then(|| Box::new(BlockCandidate { job: context.job.clone(), header, hash, extranonce: *extranonce }));
     match check(now, share, context, &hash, seen) {
         Ok(()) => Verdict::Accepted {
             work: context.target.work_of(&hash),

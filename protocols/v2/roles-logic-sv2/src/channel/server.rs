@@ -272,11 +272,6 @@ impl Channel {
         Ok(SetExtranoncePrefix { channel_id: self.id.0, extranonce_prefix: bytes.into() })
     }
 
-    fn prefix_of(&self, number: u32) -> &Extranonce {
-        let earlier = self.earlier_prefixes.iter().find(|prefix| prefix.number == number);
-        &earlier.unwrap_or(&self.prefix).bytes
-    }
-
     /// Gives back the slots that no job knows any more.
     fn forget_prefixes(&mut self) {
         let Self { earlier_prefixes, future, active, retired, .. } = self;
@@ -468,7 +463,7 @@ impl Channel {
         let future = self.future.iter().map(|f| (&f.job, f.prefix, &f.merkle_root));
         let active = self.active.iter().map(|a| (&a.job, a.prefix, &a.merkle_root));
         let (job, prefix, root) = future.chain(active).find(|(job, ..)| job.id() == job_id)?;
-        Some(root.get_or_init(|| fixed_root(job, self.prefix_of(prefix))).root())
+        Some(root.get_or_init(|| fixed_root(job, prefix_of(&self.prefix, &self.earlier_prefixes, prefix))).root())
     }
 
     /// nVersion and, unless it is a future job, `min_ntime` of a job that shares are or will be taken for.
@@ -491,15 +486,15 @@ impl Channel {
                 }
             }
         };
-        let prefix = if job.prefix == self.prefix.number { self.prefix.bytes } else { *self.prefix_of(job.prefix) };
-        let root = || &**job.merkle_root.get_or_init(|| fixed_root(&job.job, &prefix));
+        let prefix = prefix_of(&self.prefix, &self.earlier_prefixes, job.prefix);
+        let root = || &**job.merkle_root.get_or_init(|| fixed_root(&job.job, prefix));
         let context = Context {
             job: &job.job,
             tip: &job.tip,
             min_ntime: job.min_ntime,
             retired,
             target: &job.target,
-            prefix: &prefix,
+            prefix,
             merkle_root: (self.kind == Kind::Standard).then(root),
             rules: &self.rules,
         };
@@ -510,6 +505,12 @@ impl Channel {
     pub fn active_jobs(&self) -> Vec<JobId> {
         self.active.iter().map(|active| active.job.id()).collect()
     }
+}
+
+/// The prefix of this number: the one at hand, or one that jobs still have.
+fn prefix_of<'a>(current: &'a Prefix, earlier: &'a [Prefix], number: u32) -> &'a Extranonce {
+    let earlier = || earlier.iter().find(|prefix| prefix.number == number).unwrap_or(current);
+    if current.number == number { &current.bytes } else { &earlier().bytes }
 }
 
 fn fixed_root(job: &Job, prefix: &Extranonce) -> Box<FixedRoot> {
