@@ -24,7 +24,7 @@ impl OpenChannel {
         if let Err(error) = self.try_announce(now, id, snapshot, sink) {
             // The hub's jobs fit every channel; if one ever did not, the miner must not go on with something else.
             tracing::error!(channel = id.0, "job can not be announced: {error}");
-            sink.disconnect("internal error: a job does not fit its channel");
+            sink.disconnect(format_args!("internal error: a job does not fit its channel: {error}"));
         }
     }
 
@@ -36,7 +36,10 @@ impl OpenChannel {
         sink: &mut S,
     ) -> Result<(), ChannelError> {
         if let Some(active) = &snapshot.tip {
-            let new_tip = self.tip != active.number;
+            // A session that was passed over while the source changed to another tip and back is where it was.
+            let is_there = self.channel.tip().is_some_and(|tip| tip.prev_hash == active.tip.prev_hash);
+            let new_tip = self.tip != active.number && !is_there;
+            self.tip = active.number;
             // A source that comes back on the same tip names a job that was sent for the tip to come: only a
             // SetNewPrevHash starts it.
             if new_tip || self.futures.contains(&active.current.id()) {
@@ -51,7 +54,6 @@ impl OpenChannel {
                 if let Some(vardiff) = self.vardiff.as_mut().filter(|_| self.active.is_none()) {
                     vardiff.restart(now);
                 }
-                self.tip = active.number;
                 self.active = Some(job.id());
                 self.futures.clear();
                 self.spares_used = 0;

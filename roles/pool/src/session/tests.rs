@@ -458,6 +458,31 @@ fn a_change_of_source_and_back_on_one_tip_sends_no_job_twice() {
     assert_eq!(f.sink.gone, None);
 }
 
+/// Found by `test/simulation`: the job at hand was sent again, which ended the connection.
+#[test]
+fn a_session_that_missed_a_change_of_tip_and_back_goes_on() {
+    let mut f = fixture();
+    f.hub = hub(2);
+    for (source, block) in [(0, 1), (1, 2)] {
+        let first = [up(), Event::Template(template(1, 101, true, false)), Event::Tip(tip(1, block))];
+        first.into_iter().for_each(|event| f.hub.handle_source(NOW, source, event));
+    }
+    f.notice();
+    f.setup(0);
+    f.open_extended();
+    // The sources are on two branches; while bytes are unsent, one stands in for the other.
+    f.hub.handle_source(NOW, 0, Event::Down { reason: "gone".into(), retry_in: Duration::from_secs(1) });
+    assert_eq!(published(&mut f.hub).tip.as_ref().map(|tip| tip.number), Some(2));
+    f.source(up());
+    assert_eq!((f.sink.names(), f.sink.gone.as_deref()), (vec![], None));
+    f.source(Event::Template(template(2, 101, false, true)));
+    assert_eq!(f.sink.names(), ["NewExtendedMiningJob"]);
+    f.source(Event::Template(template(3, 102, true, false)));
+    f.source(Event::Tip(tip(3, 3)));
+    assert_eq!(f.sink.names(), ["NewExtendedMiningJob", "SetNewPrevHash"]);
+    assert_eq!(f.sink.gone, None);
+}
+
 /// A session on a tip whose blocks are hard, with spare jobs.
 fn hard_blocks() -> Fixture {
     let mut f = fixture();
