@@ -36,6 +36,9 @@ use crate::{
 /// Block candidates that wait for the hub; when it is full, the shards stop reading from those who find more.
 const CANDIDATE_QUEUE: usize = 256;
 
+/// How long the shards may take to end. They give up before that.
+const LAST_CANDIDATES: Duration = Duration::from_secs(8);
+
 /// Events of all sources that wait for the hub.
 const SOURCE_QUEUE: usize = 64;
 
@@ -341,11 +344,16 @@ impl Driver {
                 () = timer => self.hub.handle_timeout(self.clock.now()),
             }
         }
-        // What was found in the last moment is still submitted and written.
-        while let Ok(candidate) = candidates.try_recv() {
-            self.hub.handle_candidate(self.clock.now(), candidate);
+        // What was found in the last moment is still submitted and written: the shards end when they have told of it.
+        let last = async {
+            while let Some(candidate) = candidates.recv().await {
+                self.hub.handle_candidate(self.clock.now(), candidate);
+                self.carry_out().await;
+            }
+        };
+        if tokio::time::timeout(LAST_CANDIDATES, last).await.is_err() {
+            tracing::error!("a shard did not end within {LAST_CANDIDATES:?}");
         }
-        self.carry_out().await;
         drop(self.store);
         if let Err(error) = self.stored.await {
             tracing::error!("found blocks could not be written: {error}");

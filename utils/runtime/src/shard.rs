@@ -21,7 +21,7 @@ use binary_sv2::Message;
 use tokio::{
     net::TcpStream,
     sync::{Notify, mpsc, watch},
-    task::LocalSet,
+    task::{JoinSet, LocalSet},
 };
 
 use crate::{
@@ -34,6 +34,9 @@ use network_helpers::{FrameDecoder, FrameQueue, respond_logging_keys, wire};
 
 /// Connections that wait for a shard to take them up; a listener waits when a shard is this far behind.
 const INCOMING_QUEUE: usize = 1024;
+
+/// How long the role may take for the last reports when all ends.
+const LAST_REPORTS: Duration = Duration::from_secs(5);
 
 /// Connections that a notice is put through before others have their turn.
 const NOTICES_PER_TURN: usize = 64;
@@ -215,6 +218,7 @@ impl<C: Core> Local<C> {
     async fn run(self: Rc<Self>, mut queue: mpsc::Receiver<Incoming<C>>) {
         let mut notices = self.notices.clone();
         notices.mark_changed();
+        let mut tasks = JoinSet::new();
         loop {
             tokio::select! {
                 biased;
@@ -225,13 +229,19 @@ impl<C: Core> Local<C> {
                 },
                 incoming = queue.recv() => match incoming {
                     Some(incoming) => {
-                        tokio::task::spawn_local(self.clone().serve(incoming));
+                        tasks.spawn_local(self.clone().serve(incoming));
                     }
                     None => break,
                 },
+                Some(_) = tasks.join_next() => {}
             }
         }
         self.last_words().await;
+        // Each task ends by itself now, but what its peer has found must reach the role first.
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_REPORTS, ended).await.is_err() {
+            tracing::error!("a shard ends with reports that the role did not take within {LAST_REPORTS:?}");
+        }
     }
 
     /// Puts the newest notice through every connection, and its messages to the sockets in turn.
@@ -285,6 +295,7 @@ impl<C: Core> Local<C> {
         self.next_id.set(id + 1);
         self.connections.borrow_mut().insert(id, connection.clone());
         let reason = self.converse(&connection, &mut decoder, service.limits).await;
+        let _ = self.deliver_reports(&connection).await;
         self.connections.borrow_mut().remove(&id);
         connection.live.borrow_mut().flush(self.clock.now(), &connection.stream);
         let live = connection.live.borrow();
@@ -296,11 +307,8 @@ impl<C: Core> Local<C> {
     async fn converse(&self, connection: &Connection<C>, decoder: &mut FrameDecoder, limits: Limits) -> String {
         loop {
             // Reports first: a full queue at the role holds up only the peers that fill it.
-            let reports = std::mem::take(&mut connection.live.borrow_mut().out.reports);
-            for report in reports {
-                if self.reports.send(report).await.is_err() {
-                    return "the role has ended".to_owned();
-                }
+            if self.deliver_reports(connection).await.is_err() {
+                return "the role has ended".to_owned();
             }
             let (unsent, readable, deadline) = {
                 let mut live = connection.live.borrow_mut();
@@ -351,6 +359,15 @@ impl<C: Core> Local<C> {
                 }
             }
         }
+    }
+
+    /// Waits for room at the role. An error means that it has ended.
+    async fn deliver_reports(&self, connection: &Connection<C>) -> Result<(), mpsc::error::SendError<C::Report>> {
+        let reports = std::mem::take(&mut connection.live.borrow_mut().out.reports);
+        for report in reports {
+            self.reports.send(report).await?;
+        }
+        Ok(())
     }
 
     /// Reads once and handles the whole frames that are there.
@@ -428,5 +445,68 @@ impl<C: Core> Live<C> {
 
     fn needs_task(&self) -> bool {
         self.out.unsent() > 0 || self.out.gone.is_some() || !self.out.reports.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use framing_sv2::Header;
+    use tokio::{io::AsyncWriteExt, net::TcpListener, sync::Semaphore};
+
+    use super::*;
+
+    /// Reports the number of each message.
+    struct Echo;
+
+    impl Core for Echo {
+        type Notice = ();
+        type Report = u8;
+
+        fn handle_frame<S: Sink<Report = u8>>(&mut self, _: Duration, header: Header, _: &[u8], sink: &mut S) {
+            sink.report(header.message_type());
+        }
+
+        fn finish_input<S: Sink<Report = u8>>(&mut self, _: Duration, _: &mut S) {}
+
+        fn handle_notice<S: Sink<Report = u8>>(&mut self, _: Duration, _: &Arc<()>, _: &mut S) {}
+
+        fn poll_timeout(&self) -> Option<Duration> {
+            None
+        }
+
+        fn handle_timeout<S: Sink<Report = u8>>(&mut self, _: Duration, _: &mut S) {}
+
+        fn outbound_limit(&self) -> usize {
+            1024
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_found_reaches_the_role_although_all_ends() {
+        let (reports, mut taken) = mpsc::channel(1);
+        let (_notices, notice) = watch::channel(Arc::new(()));
+        let shutdown = Shutdown::new();
+        let shard = Shard::<Echo>::spawn(0, Clock::start(), notice, reports, shutdown.clone()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let second = Duration::from_secs(1);
+        let limits = Limits { message_bytes: 100, handshake: second, unsent: second };
+        let make = Arc::new(|_, _| Echo);
+        let service = Arc::new(Service { security: Security::Plain, limits, make });
+        shard.serve(Accepted { stream, peer, permit }, service);
+        // Four messages in one read, and room for one report.
+        let messages: Vec<u8> =
+            (1..=4).flat_map(|number| Header::new(0, false, number, 0).unwrap().to_bytes()).collect();
+        client.write_all(&messages).await.unwrap();
+        assert_eq!(taken.recv().await, Some(1));
+        shutdown.cancel();
+        let mut rest = Vec::new();
+        while let Some(report) = taken.recv().await {
+            rest.push(report);
+        }
+        assert_eq!(rest, [2, 3, 4]);
+        shard.join();
     }
 }
