@@ -24,7 +24,7 @@ impl Options {
     pub const LARGE: Self = Self {
         miners: (10, 220),
         seconds: (120, 900),
-        miner_seconds: 50_000,
+        miner_seconds: 40_000,
         hashes: 160_000,
         blocks: 12,
         fault: None,

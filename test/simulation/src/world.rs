@@ -163,7 +163,8 @@ pub struct World {
     now: Duration,
     end: Duration,
     next: u64,
-    queue: BTreeMap<(Duration, u64), Event>,
+    /// Boxed, since a tree moves its entries about.
+    queue: BTreeMap<(Duration, u64), Box<Event>>,
     rng: Rng,
     checks: Checks,
     violation: Option<Violation>,
@@ -230,7 +231,7 @@ impl World {
             }
             self.now = at;
             self.trace.step();
-            self.step(event);
+            self.step(*event);
             if self.trace.steps() > MAX_STEPS {
                 self.fail("the world", "does not come to an end".into());
             }
@@ -293,7 +294,7 @@ impl World {
 
     fn at(&mut self, at: Duration, event: Event) {
         self.next += 1;
-        self.queue.insert((at, self.next), event);
+        self.queue.insert((at, self.next), Box::new(event));
     }
 
     /// After a random time between two numbers of milliseconds.
