@@ -17,9 +17,9 @@ const MACHINE_PATHS: &[&str] =
 
 /// Hosts of package registries: a lock file that names one keeps others from using a mirror.
 const REGISTRY_HOSTS: &[&str] = &[
-    concat!("index.", "crates.io"),
-    concat!("static.", "crates.io"),
-    concat!("registry.", "npmjs.org"),
+    concat!("index.crates", ".io"),
+    concat!("static.crates", ".io"),
+    concat!("registry.npmjs", ".org"),
     concat!("registry.", "yarnpkg.com"),
     concat!("files.", "pythonhosted.org"),
     concat!("proxy.", "golang.org"),
@@ -108,7 +108,7 @@ mod tests {
         for host in REGISTRY_HOSTS {
             assert_eq!(findings(&format!("\"resolved\": \"https://{host}/x\"")), 1, "{host}");
         }
-        assert_eq!(findings("source = \"registry+https://github.com/rust-lang/crates.io-index\""), 0);
+        assert_eq!(findings(concat!("source = \"registry+https://github.com/rust-lang/crates", ".io-index\"")), 0);
     }
 
     #[test]
