@@ -1,6 +1,7 @@
 //! Found blocks on disk: `blocks/<height>-<hash>.toml` says what became of a block, `….block` holds its bytes.
 //!
-//! The bytes are written before the description, so that a description that says "open" always finds its block.
+//! The bytes are written before the description. A block whose transactions are not known yet has a description alone; if the
+//! process ends before they come, nobody can submit it any more, and the next start says so once and calls it lost.
 
 use std::{
     fs, io,
@@ -84,6 +85,11 @@ impl BlockStore {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "toml") {
                 match read_open(&path) {
+                    Ok(Some(block)) if block.raw.is_none() => {
+                        tracing::error!(hash = %block.hash, height = block.height, finder = block.finder,
+                            "found block is lost: the last process ended before its transactions were known");
+                        self.write(&block, &BlockState::Lost)?;
+                    }
                     Ok(block) => found.extend(block),
                     Err(error) => tracing::error!("found block {} can not be read: {error}", path.display()),
                 }
@@ -100,14 +106,7 @@ fn read_open(path: &Path) -> io::Result<Option<FoundBlock>> {
     if description.state != BlockState::Open.word() {
         return Ok(None);
     }
-    let bytes = path.with_extension("block");
-    if fs::metadata(&bytes)?.len() > MAX_BLOCK_BYTES {
-        return Err(io::Error::other(format!("{} is larger than a block can be", bytes.display())));
-    }
-    let raw = fs::read(&bytes)?;
-    if crate::blocks::header_hash(&raw) != Some(description.hash) {
-        return Err(io::Error::other(format!("{} does not hash to {}", bytes.display(), description.hash)));
-    }
+    let raw = read_bytes(&path.with_extension("block"), description.hash)?;
     Ok(Some(FoundBlock {
         hash: description.hash,
         height: description.height,
@@ -115,8 +114,23 @@ fn read_open(path: &Path) -> io::Result<Option<FoundBlock>> {
         finder: description.finder,
         found_at: description.found_at,
         origin: None,
-        raw: Some(Arc::new(raw)),
+        raw: raw.map(Arc::new),
     }))
+}
+
+/// The bytes of a block, where they were known.
+fn read_bytes(path: &Path, hash: BlockHash) -> io::Result<Option<Vec<u8>>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    if fs::metadata(path)?.len() > MAX_BLOCK_BYTES {
+        return Err(io::Error::other(format!("{} is larger than a block can be", path.display())));
+    }
+    let raw = fs::read(path)?;
+    if crate::blocks::header_hash(&raw) != Some(hash) {
+        return Err(io::Error::other(format!("{} does not hash to {hash}", path.display())));
+    }
+    Ok(Some(raw))
 }
 
 #[cfg(test)]
@@ -146,6 +160,16 @@ mod tests {
         assert_eq!(BlockStore::open(folder.path()).unwrap().open_blocks().unwrap(), [block()]);
         store.write(&block(), &BlockState::Accepted).unwrap();
         assert_eq!(store.open_blocks().unwrap(), []);
+    }
+
+    #[test]
+    fn a_block_whose_transactions_never_came_is_called_lost_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = BlockStore::open(folder.path()).unwrap();
+        store.write(&FoundBlock { raw: None, ..block() }, &BlockState::Open).unwrap();
+        assert_eq!(store.open_blocks().unwrap(), []);
+        let path = folder.path().join("blocks").join(format!("5-{}.toml", block().hash));
+        assert!(fs::read_to_string(path).unwrap().contains("state = \"lost\""));
     }
 
     #[test]

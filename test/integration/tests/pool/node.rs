@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bitcoin::{Amount, Block, BlockHash, Network, ScriptBuf, hashes::Hash};
+use bitcoin::{Amount, Block, BlockHash, Network, ScriptBuf};
 use integration::{
     core::{CoreNode, CoreOptions, anyone_can_spend},
     faults::LosesSolutions,
@@ -144,8 +144,7 @@ async fn a_block_reaches_the_chain_through_another_node() {
     pool.until("the node is gone", |event| matches!(event, PoolEvent::SourceDown { source: 0, .. }).then_some(()))
         .await;
     let hash = miner.mine_block().await;
-    let accepted = pool.until_accepted(Some(hash)).await;
-    assert_ne!(accepted.hash, BlockHash::all_zeros());
+    pool.until_accepted(Some(hash)).await;
     assert_eq!(second.best_hash(), hash);
 }
 
