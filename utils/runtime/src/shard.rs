@@ -450,12 +450,17 @@ impl<C: Core> Live<C> {
 
 #[cfg(test)]
 mod tests {
+    use common_messages_sv2::SetupConnectionSuccess;
     use framing_sv2::Header;
-    use tokio::{io::AsyncWriteExt, net::TcpListener, sync::Semaphore};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        sync::Semaphore,
+    };
 
     use super::*;
 
-    /// Reports the number of each message.
+    /// Reports the number of each message, and answers once for all of a read.
     struct Echo;
 
     impl Core for Echo {
@@ -466,7 +471,9 @@ mod tests {
             sink.report(header.message_type());
         }
 
-        fn finish_input<S: Sink<Report = u8>>(&mut self, _: Duration, _: &mut S) {}
+        fn finish_input<S: Sink<Report = u8>>(&mut self, _: Duration, sink: &mut S) {
+            sink.send(&SetupConnectionSuccess { used_version: 2, flags: 0 });
+        }
 
         fn handle_notice<S: Sink<Report = u8>>(&mut self, _: Duration, _: &Arc<()>, _: &mut S) {}
 
@@ -481,14 +488,15 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_was_found_reaches_the_role_although_all_ends() {
-        let (reports, mut taken) = mpsc::channel(1);
-        let (_notices, notice) = watch::channel(Arc::new(()));
-        let shutdown = Shutdown::new();
+    /// A connection to a shard whose reports go to `reports`, and what the shard ends with.
+    async fn connect(
+        reports: mpsc::Sender<u8>,
+        shutdown: &Shutdown,
+    ) -> (Shard<Echo>, TcpStream, watch::Sender<Arc<()>>) {
+        let (notices, notice) = watch::channel(Arc::new(()));
         let shard = Shard::<Echo>::spawn(0, Clock::start(), notice, reports, shutdown.clone()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
         let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let second = Duration::from_secs(1);
@@ -496,10 +504,36 @@ mod tests {
         let make = Arc::new(|_, _| Echo);
         let service = Arc::new(Service { security: Security::Plain, limits, make });
         shard.serve(Accepted { stream, peer, permit }, service);
+        (shard, client, notices)
+    }
+
+    fn messages(numbers: std::ops::RangeInclusive<u8>) -> Vec<u8> {
+        numbers.flat_map(|number| Header::new(0, false, number, 0).unwrap().to_bytes()).collect()
+    }
+
+    #[tokio::test]
+    async fn frames_before_a_malformed_one_are_answered() {
+        let (reports, mut taken) = mpsc::channel(1);
+        let shutdown = Shutdown::new();
+        let (shard, mut client, _notices) = connect(reports, &shutdown).await;
+        let mut bytes = messages(1..=1);
+        bytes.extend(Header::new(0, false, 2, 101).unwrap().to_bytes());
+        client.write_all(&bytes).await.unwrap();
+        assert_eq!(taken.recv().await, Some(1));
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer.len(), 12, "one SetupConnection.Success, then the end: {answer:?}");
+        shutdown.cancel();
+        shard.join();
+    }
+
+    #[tokio::test]
+    async fn what_was_found_reaches_the_role_although_all_ends() {
+        let (reports, mut taken) = mpsc::channel(1);
+        let shutdown = Shutdown::new();
+        let (shard, mut client, _notices) = connect(reports, &shutdown).await;
         // Four messages in one read, and room for one report.
-        let messages: Vec<u8> =
-            (1..=4).flat_map(|number| Header::new(0, false, number, 0).unwrap().to_bytes()).collect();
-        client.write_all(&messages).await.unwrap();
+        client.write_all(&messages(1..=4)).await.unwrap();
         assert_eq!(taken.recv().await, Some(1));
         shutdown.cancel();
         let mut rest = Vec::new();
