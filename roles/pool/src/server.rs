@@ -13,7 +13,7 @@ use stratum_runtime::{
     identity::{Identity, KeyFileError, load_authority_key},
     key_log::{self, KeyLogFileError},
     listener::accept_loop,
-    shard::{Limits, Security, Service, Shard},
+    shard::{Limits, Security, Service, Shard, Surroundings},
     shutdown::Shutdown,
 };
 use template_source::{Command, Event, SubmitOutcome, SubmitPath, TemplateSource};
@@ -143,7 +143,9 @@ impl Pool {
         let (events, _) = broadcast::channel(EVENT_QUEUE);
         let (snapshots, snapshot) = watch::channel(Arc::new(Snapshot::default()));
         let (candidates, found) = mpsc::channel(CANDIDATE_QUEUE);
-        let shards = spawn_shards(config.shards, clock, &snapshot, &candidates, &shutdown)?;
+        let surroundings =
+            Surroundings { clock, notices: snapshot, reports: candidates, recording: None, shutdown: shutdown.clone() };
+        let shards = spawn_shards(config.shards, surroundings)?;
         let mut pool = Self {
             addresses: listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
             identity,
@@ -228,21 +230,11 @@ async fn bind(config: &PoolConfig) -> Result<Vec<TcpListener>, StartError> {
     Ok(listeners)
 }
 
-fn spawn_shards(
-    wanted: usize,
-    clock: Clock,
-    snapshot: &watch::Receiver<Arc<Snapshot>>,
-    candidates: &mpsc::Sender<Candidate>,
-    shutdown: &Shutdown,
-) -> Result<Vec<Arc<Shard<Session>>>, StartError> {
+fn spawn_shards(wanted: usize, surroundings: Surroundings<Session>) -> Result<Vec<Arc<Shard<Session>>>, StartError> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let count = if wanted == 0 { cores } else { wanted };
     (0..count)
-        .map(|index| {
-            Shard::spawn(index, clock, snapshot.clone(), candidates.clone(), shutdown.clone())
-                .map(Arc::new)
-                .map_err(StartError::Threads)
-        })
+        .map(|index| Shard::spawn(index, surroundings.clone()).map(Arc::new).map_err(StartError::Threads))
         .collect()
 }
 

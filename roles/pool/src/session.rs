@@ -6,7 +6,7 @@ mod open;
 mod tests;
 mod vardiff;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use binary_sv2::Str0_255;
 use common_messages_sv2::{CommonMessages, SetupConnectionError, SetupConnectionSuccess};
@@ -283,6 +283,7 @@ fn refuse<S: Sink>(id: ChannelId, share: SequenceNumber, reason: RejectReason, s
 impl Core for Session {
     type Notice = Snapshot;
     type Report = Candidate;
+    type Record = Infallible;
 
     fn handle_frame<S: Sink<Report = Candidate>>(
         &mut self,

@@ -1,6 +1,6 @@
 //! What several tests of this crate need: templates, a sink that remembers, a hub with a source.
 
-use std::{fmt::Display, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt::Display, sync::Arc, time::Duration};
 
 use binary_sv2::Message;
 use bitcoin::{BlockHash, ScriptBuf, hashes::Hash};
@@ -9,7 +9,7 @@ use roles_logic_sv2::{
     extranonce::Layout,
     job::{JobFactory, Payout},
 };
-use stratum_runtime::core::Sink;
+use stratum_runtime::{core::Sink, journal::JournalFull};
 use template_source::{Capabilities, CoinbaseTemplate, Event, Template, TemplateId, Tip};
 
 use crate::hub::{Candidate, Hub, Output};
@@ -39,6 +39,7 @@ impl Recorder {
 
 impl Sink for Recorder {
     type Report = Candidate;
+    type Record = Infallible;
 
     fn send<M: Message>(&mut self, message: &M) {
         let payload = binary_sv2::to_bytes(message).unwrap();
@@ -51,6 +52,10 @@ impl Sink for Recorder {
 
     fn report(&mut self, report: Candidate) {
         self.reports.push(report);
+    }
+
+    fn persist(&mut self, record: Infallible) -> Result<(), JournalFull> {
+        match record {}
     }
 }
 

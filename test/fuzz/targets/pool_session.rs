@@ -1,6 +1,7 @@
 //! A miner at the pool: any frames, in between new templates, tips and time. The session answers in messages or hangs up.
 //!
-//! Input: frames. Those of extension 0x7fff steer the test: message type 0 a template, 1 a tip, 2 and above let time pass.
+//! Input: frames. Those of extension 0x7fff steer the test: message type 0 a template, 1 a tip, 2 makes records durable,
+//! 3 and above let time pass.
 #![no_main]
 
 use std::{fmt::Display, sync::Arc, time::Duration};
@@ -23,22 +24,29 @@ use roles_logic_sv2::{
     job::{JobFactory, Payout},
     share::Rules,
 };
-use stratum_runtime::core::{Core, Sink};
+use stratum_runtime::{
+    core::{Core, Sink},
+    journal::JournalFull,
+};
 use template_source::{Capabilities, CoinbaseTemplate, Event, Template, TemplateId, Tip};
 
 const START: Duration = Duration::from_secs(1_800_000_000);
 const STEER: u16 = 0x7fff;
 const MAX_CHANNELS: usize = 3;
+const MAX_RECORDS: usize = 4;
 
 /// Checks that what the pool says are messages a pool may send.
 #[derive(Default)]
 struct Checker {
     gone: bool,
     sent: usize,
+    /// Records that are not durable yet.
+    records: usize,
 }
 
 impl Sink for Checker {
     type Report = Candidate;
+    type Record = <Session as Core>::Record;
 
     fn send<M: Message>(&mut self, message: &M) {
         assert!(!self.gone, "{} after the connection was closed", M::NAME);
@@ -60,6 +68,15 @@ impl Sink for Checker {
     fn report(&mut self, report: Candidate) {
         let block = report.candidate.block(&[]);
         assert_eq!(block[..80], report.candidate.header_bytes());
+    }
+
+    /// Takes a few at a time.
+    fn persist(&mut self, _: Self::Record) -> Result<(), JournalFull> {
+        if self.records == MAX_RECORDS {
+            return Err(JournalFull);
+        }
+        self.records += 1;
+        Ok(())
     }
 }
 
@@ -141,6 +158,11 @@ impl Rig {
             1 => {
                 self.template(true, with);
                 self.tip(with);
+            }
+            2 => {
+                let count = self.sink.records.min(with.into());
+                self.sink.records -= count;
+                self.session.handle_durable(self.now, count, &mut self.sink);
             }
             seconds => {
                 self.now += Duration::from_secs(seconds.into());

@@ -1,7 +1,8 @@
 //! One process of the pool: its real hub and sessions, and a model of what drives them.
 //!
 //! The model follows `stratum_runtime::shard` and `pool::server`: snapshots reach each shard as its newest one only, a session with
-//! unsent bytes is passed over and gets the newest later, reading stops while too much is unsent.
+//! unsent bytes is passed over and gets the newest later, reading stops while too much is unsent,
+//! records are durable in order and some time later.
 
 use std::{collections::BTreeMap, fmt::Display, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,7 +19,10 @@ use roles_logic_sv2::{
     extranonce::{Layout, Space},
     job::{JobFactory, Payout},
 };
-use stratum_runtime::core::{Core, Sink};
+use stratum_runtime::{
+    core::{Core, Sink},
+    journal::JournalFull,
+};
 use template_source::Capabilities;
 
 use crate::wire::{Frame, Inbox};
@@ -66,6 +70,8 @@ pub struct Process {
     pub commands: Vec<usize>,
     /// When the hub's timer is set to.
     pub timer: Option<Duration>,
+    /// When the journal has written all that it was given.
+    pub journal: Duration,
 }
 
 /// A snapshot, and how many came before it.
@@ -106,6 +112,7 @@ impl Process {
             shards: vec![Shard::default(); shards],
             commands: vec![0; sources.len()],
             timer: None,
+            journal: Duration::ZERO,
         }
     }
 
@@ -154,12 +161,15 @@ pub struct Out {
     pub frames: Vec<Frame>,
     /// Found blocks.
     pub reports: Vec<Candidate>,
+    /// How many records it put out.
+    pub records: usize,
     /// Why the connection ends.
     pub gone: Option<String>,
 }
 
 impl Sink for Out {
     type Report = Candidate;
+    type Record = <Session as Core>::Record;
 
     fn send<M: Message>(&mut self, message: &M) {
         if self.gone.is_none() {
@@ -173,6 +183,11 @@ impl Sink for Out {
 
     fn report(&mut self, report: Candidate) {
         self.reports.push(report);
+    }
+
+    fn persist(&mut self, _: Self::Record) -> Result<(), JournalFull> {
+        self.records += 1;
+        Ok(())
     }
 }
 

@@ -66,6 +66,11 @@ enum Event {
         epoch: u64,
         candidate: Box<Candidate>,
     },
+    /// Records of a connection are on disk.
+    Durable {
+        conn: u64,
+        records: usize,
+    },
     /// A shard looks for a snapshot.
     Broadcast {
         epoch: u64,
@@ -269,6 +274,7 @@ impl World {
             Event::HubTimer { epoch } => self.hub_timer(epoch),
             Event::Stored { epoch, block, state } => self.stored(epoch, block, state),
             Event::Candidate { epoch, candidate } => self.candidate_arrives(epoch, *candidate),
+            Event::Durable { conn, records } => self.durable(conn, records),
             Event::Broadcast { epoch, shard } => self.broadcast(epoch, shard),
             Event::Turn { epoch, shard, notice, rest } => self.turn(epoch, shard, &notice, rest),
             Event::Connect { miner } => self.connect(miner),

@@ -5,6 +5,8 @@ use std::{fmt::Display, sync::Arc, time::Duration};
 use binary_sv2::Message;
 use framing_sv2::Header;
 
+use crate::journal::JournalFull;
+
 /// A sans-io protocol core for one connection (`docs/adr/0002-cores-write-into-a-sink.md`).
 ///
 /// `now` is the time since the unix epoch and never runs backwards.
@@ -14,9 +16,11 @@ pub trait Core: 'static {
     type Notice: Send + Sync + 'static;
     /// What a connection tells its role.
     type Report: Send + 'static;
+    /// What must be on disk before it is answered; [`Infallible`](std::convert::Infallible) for a core that has no such thing.
+    type Record: Send + 'static;
 
     /// A whole frame arrived.
-    fn handle_frame<S: Sink<Report = Self::Report>>(
+    fn handle_frame<S: Sink<Report = Self::Report, Record = Self::Record>>(
         &mut self,
         now: Duration,
         header: Header,
@@ -25,21 +29,33 @@ pub trait Core: 'static {
     );
 
     /// The frames at hand are done: a chance to answer several at once.
-    fn finish_input<S: Sink<Report = Self::Report>>(&mut self, now: Duration, sink: &mut S);
+    fn finish_input<S: Sink<Report = Self::Report, Record = Self::Record>>(&mut self, now: Duration, sink: &mut S);
 
     /// The role's state changed, or the connection is new.
-    fn handle_notice<S: Sink<Report = Self::Report>>(
+    fn handle_notice<S: Sink<Report = Self::Report, Record = Self::Record>>(
         &mut self,
         now: Duration,
         notice: &Arc<Self::Notice>,
         sink: &mut S,
     );
 
+    /// The next `count` of the records that this core has put out are durable, in the order of [`Sink::persist`].
+    ///
+    /// Where there is no journal, this follows [`finish_input`](Self::finish_input) at once.
+    fn handle_durable<S: Sink<Report = Self::Report, Record = Self::Record>>(
+        &mut self,
+        now: Duration,
+        count: usize,
+        sink: &mut S,
+    ) {
+        let _ = (now, count, sink);
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     fn poll_timeout(&self) -> Option<Duration>;
 
     /// The time of [`poll_timeout`](Self::poll_timeout) has come.
-    fn handle_timeout<S: Sink<Report = Self::Report>>(&mut self, now: Duration, sink: &mut S);
+    fn handle_timeout<S: Sink<Report = Self::Report, Record = Self::Record>>(&mut self, now: Duration, sink: &mut S);
 
     /// Bytes that may wait for this peer; over it, the driver stops reading from the peer until some have left.
     fn outbound_limit(&self) -> usize;
@@ -54,6 +70,8 @@ pub trait Core: 'static {
 pub trait Sink {
     /// What goes to the role.
     type Report;
+    /// What goes to the journal.
+    type Record;
 
     /// Sends a message to the peer. Messages of one input leave in one write.
     fn send<M: Message>(&mut self, message: &M);
@@ -63,6 +81,12 @@ pub trait Sink {
 
     /// Tells the role.
     fn report(&mut self, report: Self::Report);
+
+    /// Hands a record to the journal; [`Core::handle_durable`] tells when it is on disk.
+    ///
+    /// # Errors
+    /// When the journal takes nothing at present: the record is in nobody's hands, and what it stands for must be refused.
+    fn persist(&mut self, record: Self::Record) -> Result<(), JournalFull>;
 }
 
 /// A clock that never runs backwards, as time since the unix epoch.
@@ -82,6 +106,14 @@ impl Clock {
     /// Time since the unix epoch.
     pub fn now(&self) -> Duration {
         self.unix_at_start + self.start.elapsed()
+    }
+
+    /// Waits until [`now`](Self::now) is `at`; for ever without one.
+    pub async fn sleep_until(&self, at: Option<Duration>) {
+        match at {
+            Some(at) => tokio::time::sleep_until(self.instant(at)).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The moment in tokio's terms at which [`now`](Self::now) will be `at`.

@@ -2,7 +2,7 @@
 //!
 //! The driver takes no decisions: what a connection does is its [`Core`](crate::core::Core)'s business. [`shard`] runs many
 //! cores on one thread; [`listener`] hands it connections; [`identity`] has the certificates for their handshakes
-//! (sv2-spec §4.5). [`config`], [`log`], [`files`], [`shutdown`] are what every program needs.
+//! (sv2-spec §4.5); [`journal`] is where what must not be lost goes before it is answered. [`config`], [`log`], [`files`], [`shutdown`] are what every program needs.
 //!
 //! # What it refuses
 //! Peers that do not finish the handshake in time, send what does not decrypt, announce messages over the limit, or do not
@@ -10,20 +10,20 @@
 //!
 //! # Limits
 //! [`shard::Limits`] per listener, the number of connections by the semaphore that [`listener::accept_loop`] is given, unsent
-//! bytes by each core's [`outbound_limit`](crate::core::Core::outbound_limit), configuration files by
+//! bytes by each core's [`outbound_limit`](crate::core::Core::outbound_limit), records under way to the disk by [`journal::Bounds`], configuration files by
 //! [`config::MAX_CONFIG_BYTES`].
 //!
 //! # Example
 //! A server that greets every client and closes the connection:
 //! ```
-//! use std::{sync::Arc, time::Duration};
+//! use std::{convert::Infallible, sync::Arc, time::Duration};
 //! use common_messages_sv2::SetupConnectionSuccess;
 //! use framing_sv2::Header;
 //! use network_helpers::{Connection, Security::Plain};
 //! use stratum_runtime::{
 //!     core::{Clock, Core, Sink},
 //!     listener::accept_loop,
-//!     shard::{Limits, Security, Service, Shard},
+//!     shard::{Limits, Security, Service, Shard, Surroundings},
 //!     shutdown::Shutdown,
 //! };
 //! use tokio::sync::{Semaphore, mpsc, watch};
@@ -33,16 +33,17 @@
 //! impl Core for Greeter {
 //!     type Notice = ();
 //!     type Report = ();
-//!     fn handle_frame<S: Sink<Report = ()>>(&mut self, _: Duration, _: Header, _: &[u8], _: &mut S) {}
-//!     fn finish_input<S: Sink<Report = ()>>(&mut self, _: Duration, _: &mut S) {}
-//!     fn handle_notice<S: Sink<Report = ()>>(&mut self, _: Duration, _: &Arc<()>, sink: &mut S) {
+//!     type Record = Infallible;
+//!     fn handle_frame<S: Sink>(&mut self, _: Duration, _: Header, _: &[u8], _: &mut S) {}
+//!     fn finish_input<S: Sink>(&mut self, _: Duration, _: &mut S) {}
+//!     fn handle_notice<S: Sink>(&mut self, _: Duration, _: &Arc<()>, sink: &mut S) {
 //!         sink.send(&SetupConnectionSuccess { used_version: 2, flags: 0 });
 //!         sink.disconnect("greeted");
 //!     }
 //!     fn poll_timeout(&self) -> Option<Duration> {
 //!         None
 //!     }
-//!     fn handle_timeout<S: Sink<Report = ()>>(&mut self, _: Duration, _: &mut S) {}
+//!     fn handle_timeout<S: Sink>(&mut self, _: Duration, _: &mut S) {}
 //!     fn outbound_limit(&self) -> usize {
 //!         1024
 //!     }
@@ -52,7 +53,13 @@
 //! let shutdown = Shutdown::new();
 //! let (_state, notices) = watch::channel(Arc::new(()));
 //! let (reports, _) = mpsc::channel(1);
-//! let shard = Shard::spawn(0, Clock::start(), notices, reports, shutdown.clone())?;
+//! let shard = Shard::spawn(0, Surroundings {
+//!     clock: Clock::start(),
+//!     notices,
+//!     reports,
+//!     recording: None,
+//!     shutdown: shutdown.clone(),
+//! })?;
 //! let second = Duration::from_secs(1);
 //! let service = Arc::new(Service {
 //!     security: Security::Plain,
@@ -78,6 +85,7 @@ pub mod config;
 pub mod core;
 pub mod files;
 pub mod identity;
+pub mod journal;
 pub mod key_log;
 pub mod listener;
 pub mod log;

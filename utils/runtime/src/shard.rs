@@ -3,12 +3,15 @@
 //! A connection's core, codec and outgoing buffer belong to its shard alone, so that nothing on the path of a share takes a
 //! lock. A notice reaches the shard as one message, is put through each core, and goes straight to the sockets in turn.
 //! What a socket does not take waits in the connection's buffer; a connection with unsent bytes is passed over by further
-//! notices and given the newest one when the bytes are gone.
+//! notices and given the newest one when the bytes are gone. Records of one turn of the loop go to the journal together.
+
+mod connection;
+#[cfg(test)]
+mod tests;
 
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    fmt::Display,
     io,
     net::SocketAddr,
     rc::Rc,
@@ -17,20 +20,21 @@ use std::{
     time::Duration,
 };
 
-use binary_sv2::Message;
+use network_helpers::{FrameDecoder, FrameQueue, respond_logging_keys, wire};
 use tokio::{
     net::TcpStream,
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     task::{JoinSet, LocalSet},
 };
 
+use self::connection::{Connection, Live, Recorder};
 use crate::{
     core::{Clock, Core, Sink},
     identity::Identity,
+    journal::{Progress, Recording},
     listener::Accepted,
     shutdown::Shutdown,
 };
-use network_helpers::{FrameDecoder, FrameQueue, respond_logging_keys, wire};
 
 /// Connections that wait for a shard to take them up; a listener waits when a shard is this far behind.
 const INCOMING_QUEUE: usize = 1024;
@@ -38,8 +42,8 @@ const INCOMING_QUEUE: usize = 1024;
 /// How long the role may take for the last reports when all ends.
 const LAST_REPORTS: Duration = Duration::from_secs(5);
 
-/// Connections that a notice is put through before others have their turn.
-const NOTICES_PER_TURN: usize = 64;
+/// Connections that a notice is put through, or told of durable records, before others have their turn.
+const CONNECTIONS_PER_TURN: usize = 64;
 
 /// What a shard holds against its peers.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +76,38 @@ pub struct Service<C: Core> {
     pub make: Arc<dyn Fn(Duration, SocketAddr) -> C + Send + Sync>,
 }
 
+/// What all shards of a role share.
+pub struct Surroundings<C: Core> {
+    /// What time it is.
+    pub clock: Clock,
+    /// What the role tells its connections.
+    pub notices: watch::Receiver<Arc<C::Notice>>,
+    /// What connections tell the role; a full queue stops reading from the peers concerned.
+    pub reports: mpsc::Sender<C::Report>,
+    /// Where records go. Without it, they count as durable as soon as they are made.
+    pub recording: Option<Recording<C::Record>>,
+    /// Ends it all.
+    pub shutdown: Shutdown,
+}
+
+impl<C: Core> Clone for Surroundings<C> {
+    fn clone(&self) -> Self {
+        Self {
+            clock: self.clock,
+            notices: self.notices.clone(),
+            reports: self.reports.clone(),
+            recording: self.recording.clone(),
+            shutdown: self.shutdown.clone(),
+        }
+    }
+}
+
+impl<C: Core> std::fmt::Debug for Surroundings<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Surroundings").field("recording", &self.recording).finish_non_exhaustive()
+    }
+}
+
 struct Incoming<C: Core> {
     connection: Accepted,
     service: Arc<Service<C>>,
@@ -91,26 +127,22 @@ impl<C: Core> std::fmt::Debug for Incoming<C> {
 }
 
 impl<C: Core> Shard<C> {
-    /// Starts a shard. Reports of its cores go to `reports`; a full queue stops reading from the peers concerned.
+    /// Starts a shard.
     ///
     /// # Errors
     /// When the system gives no thread or event loop.
-    pub fn spawn(
-        index: usize,
-        clock: Clock,
-        notices: watch::Receiver<Arc<C::Notice>>,
-        reports: mpsc::Sender<C::Report>,
-        shutdown: Shutdown,
-    ) -> io::Result<Self> {
+    pub fn spawn(index: usize, surroundings: Surroundings<C>) -> io::Result<Self> {
         let (incoming, queue) = mpsc::channel(INCOMING_QUEUE);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let thread = thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
+            let Surroundings { clock, notices, reports, recording, shutdown } = surroundings;
             let local = LocalSet::new();
             let shard = Rc::new(Local {
                 clock,
                 notices,
                 reports,
                 shutdown,
+                recorder: Recorder::new(recording),
                 connections: RefCell::default(),
                 next_id: Cell::new(0),
             });
@@ -142,76 +174,9 @@ struct Local<C: Core> {
     notices: watch::Receiver<Arc<C::Notice>>,
     reports: mpsc::Sender<C::Report>,
     shutdown: Shutdown,
+    recorder: Recorder<C::Record>,
     connections: RefCell<BTreeMap<u64, Rc<Connection<C>>>>,
     next_id: Cell<u64>,
-}
-
-/// One connection: what its own task and the shard's notices share. No borrow of `live` is held across an await.
-struct Connection<C: Core> {
-    stream: TcpStream,
-    live: RefCell<Live<C>>,
-    /// Wakes the connection's task when a notice left it something to do.
-    wake: Notify,
-}
-
-struct Live<C: Core> {
-    core: C,
-    out: Out<C::Report>,
-    /// A notice was passed over while bytes were unsent.
-    stale: bool,
-    /// A byte that is unsent, as its position in all that was ever queued, and since when.
-    oldest_unsent: Option<(u64, Duration)>,
-}
-
-/// The sink of a core: its messages go, serialised and encrypted, to the end of the connection's outgoing bytes.
-struct Out<R> {
-    queue: FrameQueue,
-    /// Bytes that left.
-    sent: u64,
-    reports: Vec<R>,
-    gone: Option<String>,
-}
-
-impl<R> Out<R> {
-    fn unsent(&self) -> usize {
-        self.queue.pending().len()
-    }
-
-    /// Writes what the socket takes.
-    fn write_to(&mut self, stream: &TcpStream) -> io::Result<()> {
-        while self.unsent() > 0 {
-            match stream.try_write(self.queue.pending()) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    self.queue.sent(count);
-                    self.sent += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<R> Sink for Out<R> {
-    type Report = R;
-
-    fn send<M: Message>(&mut self, message: &M) {
-        if self.gone.is_none()
-            && let Err(error) = self.queue.push(message)
-        {
-            self.gone = Some(format!("{}: {error}", M::NAME));
-        }
-    }
-
-    fn disconnect(&mut self, reason: impl Display) {
-        self.gone.get_or_insert_with(|| reason.to_string());
-    }
-
-    fn report(&mut self, report: R) {
-        self.reports.push(report);
-    }
 }
 
 impl<C: Core> Local<C> {
@@ -219,6 +184,10 @@ impl<C: Core> Local<C> {
         let mut notices = self.notices.clone();
         notices.mark_changed();
         let mut tasks = JoinSet::new();
+        let recording = self.recorder.progress().map(|progress| {
+            let shard = self.clone();
+            tokio::task::spawn_local(async move { tokio::join!(shard.end_turns(), shard.follow_journal(progress)) })
+        });
         loop {
             tokio::select! {
                 biased;
@@ -242,6 +211,10 @@ impl<C: Core> Local<C> {
         if tokio::time::timeout(LAST_REPORTS, ended).await.is_err() {
             tracing::error!("a shard ends with reports that the role did not take within {LAST_REPORTS:?}");
         }
+        if let Some(recording) = recording {
+            recording.abort();
+        }
+        self.recorder.records.borrow_mut().end_turn();
     }
 
     /// Puts the newest notice through every connection, and its messages to the sockets in turn.
@@ -250,22 +223,66 @@ impl<C: Core> Local<C> {
     /// be led back to an older one.
     async fn broadcast(&self) {
         let connections: Vec<_> = self.connections.borrow().values().cloned().collect();
-        for batch in connections.chunks(NOTICES_PER_TURN) {
+        for batch in connections.chunks(CONNECTIONS_PER_TURN) {
             let notice = self.notices.borrow().clone();
             for connection in batch {
-                let mut live = connection.live.borrow_mut();
-                if live.out.unsent() > 0 {
-                    live.stale = true;
-                } else {
-                    live.notice(self.clock.now(), &notice);
-                    live.flush(self.clock.now(), &connection.stream);
-                }
-                if live.needs_task() {
-                    connection.wake.notify_one();
-                }
+                connection.notice(self.clock.now(), &notice, &self.recorder);
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Hands the records of each turn to the journal, after all that is ready to run has run.
+    async fn end_turns(&self) {
+        loop {
+            let patience = self.recorder.records.borrow().poll_timeout();
+            tokio::select! {
+                biased;
+                () = self.recorder.turn_began.notified() => self.recorder.records.borrow_mut().end_turn(),
+                () = self.clock.sleep_until(patience) => {
+                    tracing::error!("the journal is behind: shares are refused until it has caught up");
+                    self.recorder.change(|records| records.lose_patience(self.clock.now()));
+                }
+            }
+        }
+    }
+
+    /// Tells cores of their durable records as the journal gets on.
+    async fn follow_journal(&self, mut progress: watch::Receiver<Progress>) {
+        progress.mark_changed();
+        while progress.changed().await.is_ok() {
+            let reached = *progress.borrow_and_update();
+            self.recorder.change(|records| records.advance(reached));
+            while self.settle() {
+                tokio::task::yield_now().await;
+            }
+        }
+        tracing::error!("the journal has ended: shares are refused");
+        let durable = progress.borrow().durable;
+        self.recorder.change(|records| records.advance(Progress { durable, failed: true }));
+    }
+
+    /// Tells some cores of their durable records; true while there are more.
+    fn settle(&self) -> bool {
+        let mut told = Vec::with_capacity(CONNECTIONS_PER_TURN);
+        let now = self.clock.now();
+        let mut more = true;
+        while told.len() < CONNECTIONS_PER_TURN {
+            let next = self.recorder.change(|records| records.next_durable(now));
+            let Some((owner, count)) = next else {
+                more = false;
+                break;
+            };
+            // A connection that is gone gets no answer.
+            let Some(connection) = self.connections.borrow().get(&owner).cloned() else { continue };
+            if connection.durable(now, count, &self.recorder) {
+                told.push(connection);
+            }
+        }
+        for connection in told {
+            connection.flush_answers(now);
+        }
+        more
     }
 
     /// At the end, gives unsent bytes one more chance.
@@ -287,12 +304,11 @@ impl<C: Core> Local<C> {
         };
         decoder.set_max_payload(service.limits.message_bytes);
         let now = self.clock.now();
-        let out = Out { queue, sent: 0, reports: Vec::new(), gone: None };
-        let mut live = Live { core: (service.make)(now, peer), out, stale: false, oldest_unsent: None };
-        live.notice(now, &self.notices.borrow().clone());
-        let connection = Rc::new(Connection { stream, live: RefCell::new(live), wake: Notify::new() });
         let id = self.next_id.get();
         self.next_id.set(id + 1);
+        let live = Live::new(id, (service.make)(now, peer), queue);
+        let connection = Rc::new(Connection::new(stream, live));
+        connection.notice(now, &self.notices.borrow().clone(), &self.recorder);
         self.connections.borrow_mut().insert(id, connection.clone());
         let reason = self.converse(&connection, &mut decoder, service.limits).await;
         let _ = self.deliver_reports(&connection).await;
@@ -310,10 +326,10 @@ impl<C: Core> Local<C> {
             if self.deliver_reports(connection).await.is_err() {
                 return "the role has ended".to_owned();
             }
-            let (unsent, readable, deadline) = {
+            let (unsent, room, held, deadline) = {
                 let mut live = connection.live.borrow_mut();
                 let now = self.clock.now();
-                live.catch_up(now, &self.notices, &connection.stream);
+                live.catch_up(now, &self.notices, &connection.stream, &self.recorder);
                 if let Some(reason) = live.out.gone.take() {
                     return reason;
                 }
@@ -323,17 +339,13 @@ impl<C: Core> Local<C> {
                     return format!("{unsent} bytes unsent for {:?}: the peer does not read", limits.unsent);
                 }
                 let deadline = [live.core.poll_timeout(), drop_at].into_iter().flatten().min();
-                (unsent, unsent < live.core.outbound_limit(), deadline)
-            };
-            let timer = async {
-                match deadline {
-                    Some(at) => tokio::time::sleep_until(self.clock.instant(at)).await,
-                    None => std::future::pending().await,
-                }
+                live.armed = deadline;
+                let held = live.adds_records && self.recorder.records.borrow().hold_readers();
+                (unsent, unsent < live.core.outbound_limit(), held, deadline)
             };
             tokio::select! {
                 () = self.shutdown.cancelled() => return "the server stops".to_owned(),
-                ready = connection.stream.readable(), if readable => {
+                ready = connection.stream.readable(), if room && !held => {
                     let read = ready.map(|()| self.read(connection, decoder));
                     match read {
                         Ok(Ok(())) => {}
@@ -348,12 +360,12 @@ impl<C: Core> Local<C> {
                     connection.live.borrow_mut().flush(self.clock.now(), &connection.stream);
                 }
                 () = connection.wake.notified() => {}
-                () = timer => {
+                () = self.recorder.caught_up.notified(), if held => {}
+                () = self.clock.sleep_until(deadline) => {
                     let now = self.clock.now();
                     let mut live = connection.live.borrow_mut();
                     if live.core.poll_timeout().is_some_and(|at| at <= now) {
-                        let Live { core, out, .. } = &mut *live;
-                        core.handle_timeout(now, out);
+                        live.drive(now, &self.recorder, |core, sink| core.handle_timeout(now, sink));
                         live.flush(now, &connection.stream);
                     }
                 }
@@ -380,22 +392,23 @@ impl<C: Core> Local<C> {
         }
         let now = self.clock.now();
         let mut live = connection.live.borrow_mut();
-        let Live { core, out, .. } = &mut *live;
-        let malformed = loop {
-            match decoder.next_frame() {
-                Ok(Some(frame)) => core.handle_frame(now, frame.header(), frame.payload(), out),
-                Ok(None) => break None,
-                Err(error) => break Some(error),
+        live.drive(now, &self.recorder, |core, sink| {
+            let malformed = loop {
+                match decoder.next_frame() {
+                    Ok(Some(frame)) => core.handle_frame(now, frame.header(), frame.payload(), sink),
+                    Ok(None) => break None,
+                    Err(error) => break Some(error),
+                }
+                if sink.is_gone() {
+                    break None;
+                }
+            };
+            // The frames before a malformed one still get their answers.
+            core.finish_input(now, sink);
+            if let Some(error) = malformed {
+                sink.disconnect(error);
             }
-            if out.gone.is_some() {
-                break None;
-            }
-        };
-        // The frames before a malformed one still get their answers.
-        core.finish_input(now, out);
-        if let Some(error) = malformed {
-            out.disconnect(error);
-        }
+        });
         live.flush(now, &connection.stream);
         Ok(())
     }
@@ -413,134 +426,4 @@ async fn open<C: Core>(
         .await
         .map_err(|error| error.to_string())?;
     Ok(wire::encrypted(transport))
-}
-
-impl<C: Core> Live<C> {
-    fn notice(&mut self, now: Duration, notice: &Arc<C::Notice>) {
-        let Self { core, out, .. } = self;
-        core.handle_notice(now, notice, out);
-    }
-
-    fn flush(&mut self, now: Duration, stream: &TcpStream) {
-        if let Err(error) = self.out.write_to(stream) {
-            self.out.gone.get_or_insert_with(|| error.to_string());
-        }
-        let sent = self.out.sent;
-        let queued = sent + self.out.unsent() as u64;
-        self.oldest_unsent = match self.oldest_unsent {
-            _ if queued == sent => None,
-            Some((position, since)) if position > sent => Some((position, since)),
-            _ => Some((queued, now)),
-        };
-    }
-
-    /// Gives the newest notice once the bytes that stood in its way are gone.
-    fn catch_up(&mut self, now: Duration, notices: &watch::Receiver<Arc<C::Notice>>, stream: &TcpStream) {
-        if self.stale && self.out.unsent() == 0 {
-            self.stale = false;
-            self.notice(now, &notices.borrow().clone());
-            self.flush(now, stream);
-        }
-    }
-
-    fn needs_task(&self) -> bool {
-        self.out.unsent() > 0 || self.out.gone.is_some() || !self.out.reports.is_empty()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use common_messages_sv2::SetupConnectionSuccess;
-    use framing_sv2::Header;
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
-        sync::Semaphore,
-    };
-
-    use super::*;
-
-    /// Reports the number of each message, and answers once for all of a read.
-    struct Echo;
-
-    impl Core for Echo {
-        type Notice = ();
-        type Report = u8;
-
-        fn handle_frame<S: Sink<Report = u8>>(&mut self, _: Duration, header: Header, _: &[u8], sink: &mut S) {
-            sink.report(header.message_type());
-        }
-
-        fn finish_input<S: Sink<Report = u8>>(&mut self, _: Duration, sink: &mut S) {
-            sink.send(&SetupConnectionSuccess { used_version: 2, flags: 0 });
-        }
-
-        fn handle_notice<S: Sink<Report = u8>>(&mut self, _: Duration, _: &Arc<()>, _: &mut S) {}
-
-        fn poll_timeout(&self) -> Option<Duration> {
-            None
-        }
-
-        fn handle_timeout<S: Sink<Report = u8>>(&mut self, _: Duration, _: &mut S) {}
-
-        fn outbound_limit(&self) -> usize {
-            1024
-        }
-    }
-
-    /// A connection to a shard whose reports go to `reports`, and what the shard ends with.
-    async fn connect(
-        reports: mpsc::Sender<u8>,
-        shutdown: &Shutdown,
-    ) -> (Shard<Echo>, TcpStream, watch::Sender<Arc<()>>) {
-        let (notices, notice) = watch::channel(Arc::new(()));
-        let shard = Shard::<Echo>::spawn(0, Clock::start(), notice, reports, shutdown.clone()).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, peer) = listener.accept().await.unwrap();
-        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
-        let second = Duration::from_secs(1);
-        let limits = Limits { message_bytes: 100, handshake: second, unsent: second };
-        let make = Arc::new(|_, _| Echo);
-        let service = Arc::new(Service { security: Security::Plain, limits, make });
-        shard.serve(Accepted { stream, peer, permit }, service);
-        (shard, client, notices)
-    }
-
-    fn messages(numbers: std::ops::RangeInclusive<u8>) -> Vec<u8> {
-        numbers.flat_map(|number| Header::new(0, false, number, 0).unwrap().to_bytes()).collect()
-    }
-
-    #[tokio::test]
-    async fn frames_before_a_malformed_one_are_answered() {
-        let (reports, mut taken) = mpsc::channel(1);
-        let shutdown = Shutdown::new();
-        let (shard, mut client, _notices) = connect(reports, &shutdown).await;
-        let mut bytes = messages(1..=1);
-        bytes.extend(Header::new(0, false, 2, 101).unwrap().to_bytes());
-        client.write_all(&bytes).await.unwrap();
-        assert_eq!(taken.recv().await, Some(1));
-        let mut answer = Vec::new();
-        client.read_to_end(&mut answer).await.unwrap();
-        assert_eq!(answer.len(), 12, "one SetupConnection.Success, then the end: {answer:?}");
-        shutdown.cancel();
-        shard.join();
-    }
-
-    #[tokio::test]
-    async fn what_was_found_reaches_the_role_although_all_ends() {
-        let (reports, mut taken) = mpsc::channel(1);
-        let shutdown = Shutdown::new();
-        let (shard, mut client, _notices) = connect(reports, &shutdown).await;
-        // Four messages in one read, and room for one report.
-        client.write_all(&messages(1..=4)).await.unwrap();
-        assert_eq!(taken.recv().await, Some(1));
-        shutdown.cancel();
-        let mut rest = Vec::new();
-        while let Some(report) = taken.recv().await {
-            rest.push(report);
-        }
-        assert_eq!(rest, [2, 3, 4]);
-        shard.join();
-    }
 }

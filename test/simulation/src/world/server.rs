@@ -263,6 +263,7 @@ impl World {
         let fault = self.options.fault;
         let Some(server) = self.server(conn) else { return };
         let (frames, reports) = (std::mem::take(&mut server.out.frames), std::mem::take(&mut server.out.reports));
+        let records = std::mem::take(&mut server.out.records);
         let frames: Vec<_> = match fault {
             Some(fault) => frames.into_iter().flat_map(|frame| fault.spoil(frame)).collect(),
             None => frames,
@@ -283,6 +284,22 @@ impl World {
             let Some(epoch) = self.process.as_ref().map(|process| process.epoch) else { return };
             self.later_random(0, 2, Event::Candidate { epoch, candidate: Box::new(report) });
         }
+        if records > 0 {
+            let written = self.now + self.rng.millis(1, 15);
+            let Some(process) = &mut self.process else { return };
+            process.journal = process.journal.max(written);
+            let at = process.journal;
+            self.at(at, Event::Durable { conn, records });
+        }
+    }
+
+    /// A connection that has ended, or its process, gets no answer.
+    pub(super) fn durable(&mut self, conn: u64, records: usize) {
+        let now = self.now;
+        let Some(ServerSide { session, out, .. }) = self.server(conn) else { return };
+        session.handle_durable(now, records, out);
+        self.collect(conn);
+        self.settle(conn);
     }
 
     /// What a connection's task does after anything: write, catch up, end, set its timer.
