@@ -256,6 +256,22 @@ fn capture(data: &[u8]) -> Vec<u8> {
     [file, vec![0; 8], length.to_vec(), length.to_vec(), packet].concat()
 }
 
+/// A miner's and a pool's side of a conversation.
+const V1_LINES: &[&str] = &[
+    r#"{"id":1,"method":"mining.configure","params":[["version-rolling"],{"version-rolling.mask":"1fffe000"}]}
+{"id":2,"method":"mining.subscribe","params":["bitaxe/1"]}
+{"id":3,"method":"mining.authorize","params":["bc1q.a","x"]}
+{"id":4,"method":"mining.suggest_difficulty","params":[512]}
+{"id":5,"method":"mining.submit","params":["bc1q.a","1","0000000000000001","504e86ed","b2957c02","00002000"]}
+"#,
+    r#"{"id":1,"result":{"version-rolling":true,"version-rolling.mask":"1fffe000"},"error":null}
+{"id":2,"result":[[["mining.notify","ae6812eb"]],"08000002",4],"error":null}
+{"id":null,"method":"mining.set_difficulty","params":[0.5]}
+{"id":null,"method":"mining.set_extranonce","params":["08000003",4]}
+{"id":9,"method":"client.reconnect","params":["pool.example",3333,1]}
+"#,
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,19 +299,3 @@ mod tests {
         assert_eq!(frame(1, true, 2, &[3]), [1, 0x80, 2, 1, 0, 0, 3]);
     }
 }
-
-/// A miner's and a pool's side of a conversation.
-const V1_LINES: &[&str] = &[
-    r#"{"id":1,"method":"mining.configure","params":[["version-rolling"],{"version-rolling.mask":"1fffe000"}]}
-{"id":2,"method":"mining.subscribe","params":["bitaxe/1"]}
-{"id":3,"method":"mining.authorize","params":["bc1q.a","x"]}
-{"id":4,"method":"mining.suggest_difficulty","params":[512]}
-{"id":5,"method":"mining.submit","params":["bc1q.a","1","0000000000000001","504e86ed","b2957c02","00002000"]}
-"#,
-    r#"{"id":1,"result":{"version-rolling":true,"version-rolling.mask":"1fffe000"},"error":null}
-{"id":2,"result":[[["mining.notify","ae6812eb"]],"08000002",4],"error":null}
-{"id":null,"method":"mining.set_difficulty","params":[0.5]}
-{"id":null,"method":"mining.set_extranonce","params":["08000003",4]}
-{"id":9,"method":"client.reconnect","params":["pool.example",3333,1]}
-"#,
-];
