@@ -4,23 +4,23 @@
 //! templates. The driver asks for what is to be sent when nothing waits to be written ([`Session::transmit`]), so that news which a slow
 //! client did not take is replaced by newer, and at most one answer lies in its buffer.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, mem, time::Duration};
 
-use binary_sv2::{DecodeError, Str0_255};
+use binary_sv2::Str0_255;
 use bitcoin::Network;
-use common_messages_sv2::{CommonMessages, SetupConnection, SetupConnectionError, SetupConnectionSuccess};
-use const_sv2::{
-    extension,
-    protocol::{self, TEMPLATE_DISTRIBUTION, VERSION},
-};
-use extensions_sv2::{ExtensionNegotiation, RequestExtensions};
+use common_messages_sv2::SetupConnectionError;
+use const_sv2::protocol::{self, TEMPLATE_DISTRIBUTION, VERSION};
 use framing_sv2::Sv2Frame;
 use roles_logic_sv2::{
-    extensions_message,
-    setup::{Request, Support, answer_extensions},
+    protocol::TemplateDistribution,
+    session::{
+        Violation,
+        server::{AwaitSetup, Incoming, Offer, Open, Requested},
+    },
+    setup::{Request, Support},
 };
 use template_distribution_sv2::{
-    CoinbaseOutputConstraints, RequestTransactionDataError, SubmitSolution, TemplateDistribution,
+    CoinbaseOutputConstraints, RequestTransactionDataError, SubmitSolution, TemplateDistribution as Message,
 };
 use template_source::{
     Command, Constraints, Event, TemplateId,
@@ -65,14 +65,9 @@ pub enum Action {
 /// Why a session ends.
 #[derive(Debug, thiserror::Error)]
 pub enum Close {
-    /// The client stays silent.
-    #[error("expected {expected} within {} seconds, nothing came", .within.as_secs())]
-    Deadline {
-        /// What should have come.
-        expected: &'static str,
-        /// How long it was waited for.
-        within: Duration,
-    },
+    /// The client stays silent, or sent what is no message or does not belong here.
+    #[error(transparent)]
+    Violation(#[from] Violation),
     /// The client was refused with this error code.
     #[error("refused with {error_code}: {detail}")]
     Refused {
@@ -81,20 +76,6 @@ pub enum Close {
         /// What was expected and what came.
         detail: String,
     },
-    /// A message that has no place here.
-    #[error("expected {expected}, got {got}")]
-    Unexpected {
-        /// What the state allows.
-        expected: &'static str,
-        /// Name of the message.
-        got: &'static str,
-    },
-    /// A frame with the bit for channels, which Template Distribution does not have.
-    #[error("expected the channel bit to be unset, message {0:#04x} has it")]
-    ChannelBit(u8),
-    /// Bytes that are no message.
-    #[error("{0}")]
-    Undecodable(#[from] DecodeError),
     /// More room than a block has.
     #[error(
         "CoinbaseOutputConstraints: expected to reserve at most {MAX_BLOCK_WEIGHT} weight, {bytes} bytes reserve {weight}"
@@ -129,9 +110,14 @@ pub enum Close {
 
 #[derive(Debug)]
 enum State {
-    AwaitSetup { deadline: Duration },
-    AwaitConstraints { deadline: Duration },
-    Serving,
+    Setup(AwaitSetup),
+    AwaitConstraints {
+        connection: Open<TemplateDistribution>,
+        deadline: Duration,
+    },
+    Serving(Open<TemplateDistribution>),
+    /// A [`Close`] was given out.
+    Closed,
 }
 
 /// See the module's documentation. Times are durations since any fixed moment.
@@ -155,7 +141,7 @@ impl Session {
     pub fn new(now: Duration, settings: Settings) -> Self {
         Self {
             settings,
-            state: State::AwaitSetup { deadline: now + settings.setup },
+            state: State::Setup(AwaitSetup::new(now, settings.setup)),
             news: EventQueue::default(),
             work: Work::default(),
             requests: Requests::new(settings.raw_blocks),
@@ -173,53 +159,59 @@ impl Session {
     /// # Errors
     /// Why the connection must be closed; what was sent before, a refusal for example, should still leave.
     pub fn handle_frame(&mut self, now: Duration, frame: &Sv2Frame<'_>, sink: &mut impl Sink) -> Result<(), Close> {
-        let header = frame.header();
-        match header.extension_type() {
-            extension::CORE => {}
-            extension::EXTENSIONS_NEGOTIATION if !header.channel_msg() => return self.extension(frame, sink),
-            other => {
+        let (header, payload) = (frame.header(), frame.payload());
+        let incoming = match &mut self.state {
+            State::Setup(_) => {
+                let State::Setup(state) = mem::replace(&mut self.state, State::Closed) else { return Ok(()) };
+                return self.setup(now, state.handle_frame(header, payload)?, sink);
+            }
+            State::AwaitConstraints { connection, .. } | State::Serving(connection) => {
+                connection.receive(header, payload)?
+            }
+            State::Closed => return Ok(()),
+        };
+        match incoming {
+            Incoming::Message(message) => self.message(now, message.decode().map_err(Violation::from)?, sink)?,
+            Incoming::Extensions(Ok(success)) => sink.send(&success)?,
+            Incoming::Extensions(Err(refused)) => sink.send(&refused)?,
+            Incoming::ForChannel(_) | Incoming::Ignored => {
                 // sv2-spec §3.4.1: discarded and ignored.
-                tracing::debug!(extension = other, "ignored a message of an unknown extension");
-                return Ok(());
+                tracing::debug!(extension = header.extension_type(), "ignored a message of an unknown extension");
             }
         }
-        let number = header.message_type();
-        if header.channel_msg() {
-            return Err(Close::ChannelBit(number));
-        }
-        match CommonMessages::decode(number, frame.payload()) {
-            Ok(CommonMessages::SetupConnection(setup)) if matches!(self.state, State::AwaitSetup { .. }) => {
-                return self.setup(now, &setup, sink);
-            }
-            Ok(other) => return Err(self.unexpected(other.name())),
-            Err(DecodeError::UnknownMessageType(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let message = TemplateDistribution::decode(number, frame.payload())?;
+        Ok(())
+    }
+
+    fn message(&mut self, now: Duration, message: Message<'_>, sink: &mut impl Sink) -> Result<(), Close> {
         match (&self.state, message) {
-            (State::AwaitConstraints { .. }, TemplateDistribution::CoinbaseOutputConstraints(message)) => {
+            (State::AwaitConstraints { .. }, Message::CoinbaseOutputConstraints(message)) => {
                 self.subscribe = Some(checked(message)?);
-                self.state = State::Serving;
+                if let State::AwaitConstraints { connection, .. } = mem::replace(&mut self.state, State::Closed) {
+                    self.state = State::Serving(connection);
+                }
             }
-            (State::Serving, TemplateDistribution::CoinbaseOutputConstraints(message)) => {
+            (State::Serving(_), Message::CoinbaseOutputConstraints(message)) => {
                 // Only the newest counts if the source has not taken the one before.
                 self.constraints = Some(checked(message)?);
             }
-            (State::Serving, TemplateDistribution::RequestTransactionData(message)) => {
+            (State::Serving(_), Message::RequestTransactionData(message)) => {
                 let id = TemplateId(message.template_id);
                 if let Err(error_code) = self.requests.ask(id) {
                     sink.send(&request_error(id, error_code))?;
                 }
             }
-            (State::Serving, TemplateDistribution::SubmitSolution(message)) => self.solution(now, &message)?,
-            (_, other) => return Err(self.unexpected(other.name())),
+            (State::Serving(_), Message::SubmitSolution(message)) => self.solution(now, &message)?,
+            (_, other) => {
+                return Err(Violation::Unexpected { expected: "CoinbaseOutputConstraints", got: other.name() }.into());
+            }
         }
         Ok(())
     }
 
-    fn setup(&mut self, now: Duration, setup: &SetupConnection<'_>, sink: &mut impl Sink) -> Result<(), Close> {
-        let request = Request::from(setup);
-        let accepted = match Support::TEMPLATE_DISTRIBUTION.answer(&request) {
+    fn setup(&mut self, now: Duration, requested: Requested<'_>, sink: &mut impl Sink) -> Result<(), Close> {
+        let setup = requested.setup();
+        let (request, vendor, version) = (Request::from(setup), setup.vendor.to_string(), setup.firmware.to_string());
+        let (connection, success) = match requested.accept(now, &Support::TEMPLATE_DISTRIBUTION, Offer::NONE) {
             Ok(accepted) => accepted,
             Err(refused) => {
                 let error_code = refused.error_code;
@@ -233,20 +225,10 @@ impl Session {
                 return Err(Close::Refused { error_code, detail });
             }
         };
-        tracing::info!(vendor = %setup.vendor, version = %setup.firmware, "client connected");
-        sink.send(&SetupConnectionSuccess::from(accepted))?;
-        self.state = State::AwaitConstraints { deadline: now + self.settings.constraints };
+        tracing::info!(vendor, version, "client connected");
+        sink.send(&success)?;
+        self.state = State::AwaitConstraints { connection, deadline: now + self.settings.constraints };
         Ok(())
-    }
-
-    fn extension(&mut self, frame: &Sv2Frame<'_>, sink: &mut impl Sink) -> Result<(), Close> {
-        if matches!(self.state, State::AwaitSetup { .. }) {
-            return Err(self.unexpected("a message of an extension"));
-        }
-        match ExtensionNegotiation::decode(frame.header().message_type(), frame.payload())? {
-            ExtensionNegotiation::RequestExtensions(request) => Ok(no_extensions(&request, sink)?),
-            other => Err(self.unexpected(other.name())),
-        }
     }
 
     fn solution(&mut self, now: Duration, message: &SubmitSolution<'_>) -> Result<(), Close> {
@@ -360,9 +342,10 @@ impl Session {
 
     /// When [`Session::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        match self.state {
-            State::AwaitSetup { deadline } | State::AwaitConstraints { deadline } => Some(deadline),
-            State::Serving => self.solutions.poll_timeout(),
+        match &self.state {
+            State::Setup(state) => Some(state.poll_timeout()),
+            State::AwaitConstraints { deadline, .. } => Some(*deadline),
+            State::Serving(_) | State::Closed => self.solutions.poll_timeout(),
         }
     }
 
@@ -371,19 +354,18 @@ impl Session {
     /// # Errors
     /// When the client missed a deadline.
     pub fn handle_timeout(&mut self, now: Duration) -> Result<(), Close> {
-        match self.state {
-            State::AwaitSetup { deadline } if now >= deadline => {
-                Err(Close::Deadline { expected: "SetupConnection", within: self.settings.setup })
+        match &self.state {
+            State::Setup(state) => state.handle_timeout(now)?,
+            State::AwaitConstraints { deadline, .. } if now >= *deadline => {
+                let within = self.settings.constraints;
+                return Err(Violation::Late { expected: "CoinbaseOutputConstraints", within }.into());
             }
-            State::AwaitConstraints { deadline } if now >= deadline => {
-                Err(Close::Deadline { expected: "CoinbaseOutputConstraints", within: self.settings.constraints })
-            }
-            State::Serving => {
+            State::AwaitConstraints { .. } => {}
+            State::Serving(_) | State::Closed => {
                 self.submissions.extend(self.solutions.due(now, whole(&self.work, self.settings.raw_blocks)));
-                Ok(())
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     /// Found blocks that the node has not decided on; they must be seen through even if the client is gone.
@@ -397,15 +379,6 @@ impl Session {
         self.requests = Requests::new(false);
         self.constraints = None;
         self.fetch = None;
-    }
-
-    fn unexpected(&self, got: &'static str) -> Close {
-        let expected = match self.state {
-            State::AwaitSetup { .. } => "SetupConnection",
-            State::AwaitConstraints { .. } => "CoinbaseOutputConstraints",
-            State::Serving => "CoinbaseOutputConstraints, RequestTransactionData or SubmitSolution",
-        };
-        Close::Unexpected { expected, got }
     }
 }
 
@@ -425,15 +398,6 @@ fn checked(message: CoinbaseOutputConstraints) -> Result<Constraints, Close> {
         return Err(Close::Constraints { bytes: constraints.max_additional_size, weight });
     }
     Ok(constraints)
-}
-
-/// No extension is supported: a request for none is granted, others are refused in full (ext-0x0001 §4).
-fn no_extensions(request: &RequestExtensions<'_>, sink: &mut impl Sink) -> Result<(), SendError> {
-    let answer = answer_extensions(request.requested_extensions.iter(), &[], &[]);
-    match extensions_message(request.request_id, answer.as_deref()) {
-        Ok(success) => sink.send(&success),
-        Err(refused) => sink.send(&refused),
-    }
 }
 
 fn send_answer(id: TemplateId, answer: &Answer, sink: &mut impl Sink) -> Result<(), SendError> {

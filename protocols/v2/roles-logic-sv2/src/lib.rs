@@ -12,6 +12,8 @@
 //! - [`channel::group`], [`channel::clients`]: a connection's channels and groups on either side
 //! - [`accounting`]: acknowledging shares in batches
 //! - [`vardiff`]: which target a channel should have
+//! - [`protocol`]: the protocols and the sides of a connection, as types
+//! - [`session`]: a connection from SetupConnection on, as types, for clients and servers of every protocol
 //! - [`setup`]: answers to SetupConnection and RequestExtensions
 //!
 //! **What it refuses.** Templates from which no valid block can be made, payouts over what was reserved, jobs and tips out of
@@ -106,6 +108,8 @@ mod header;
 pub mod ids;
 pub mod job;
 mod messages;
+pub mod protocol;
+pub mod session;
 pub mod setup;
 mod sha;
 pub mod share;

@@ -183,6 +183,24 @@ impl MiningTerms {
     }
 }
 
+/// What the client's flags mean for a job declaration connection (sv2-spec §6.4.1). The server has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobDeclarationTerms {
+    client_flags: u32,
+}
+
+impl JobDeclarationTerms {
+    /// From SetupConnection's flags.
+    pub const fn new(client_flags: u32) -> Self {
+        Self { client_flags }
+    }
+
+    /// The client reveals its transactions: full-template mode (`DECLARE_TX_DATA`).
+    pub const fn full_template(&self) -> bool {
+        self.client_flags & flags::job_declaration::DECLARE_TX_DATA != 0
+    }
+}
+
 /// What a SetupConnection asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {

@@ -7,16 +7,11 @@
 //! Messages of unknown extensions are ignored (sv2-spec §3.4); a core message that is unknown, malformed or out of place ends
 //! the connection with a reason. Messages for channels that are not ours are ignored.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use binary_sv2::{DecodeError, Message, Str0_255};
-use common_messages_sv2::{CommonMessages, Reconnect, SetupConnection, SetupConnectionSuccess};
-use const_sv2::{
-    error_code::close_channel,
-    extension, flags,
-    message_type::common,
-    protocol::{MINING, VERSION},
-};
+use common_messages_sv2::Reconnect;
+use const_sv2::{error_code::close_channel, flags};
 use framing_sv2::Header;
 use mining_sv2::{
     CloseChannel, Mining, OpenExtendedMiningChannel, OpenStandardMiningChannel, SubmitSharesSuccess, UpdateChannel,
@@ -24,6 +19,11 @@ use mining_sv2::{
 use roles_logic_sv2::{
     ChannelId, Target,
     channel::client::{Change, ClientChannel, ClientError, Submission},
+    protocol,
+    session::{
+        Violation,
+        client::{self, Connecting, Incoming, Open, Output, Progress},
+    },
 };
 
 use crate::{
@@ -103,17 +103,9 @@ pub enum Report {
 /// Why a connection is over.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum End {
-    /// The server refused the connection.
-    #[error("the server refused the connection: {code} (flags {flags:#x})")]
-    SetupRefused {
-        /// Its reason.
-        code: String,
-        /// Flags that it does not support.
-        flags: u32,
-    },
-    /// The server speaks another version.
-    #[error("expected version {VERSION} of the protocol, the server uses {0}")]
-    Version(u16),
+    /// The server refused the connection, took too long, or sent what is no message or does not belong here.
+    #[error("{0}")]
+    Connection(client::End),
     /// The server opens no standard channels.
     #[error("the server opens extended channels only; run with `--channel extended`")]
     ExtendedOnly,
@@ -139,28 +131,38 @@ pub enum End {
         /// 0 for the same port.
         port: u16,
     },
-    /// Bytes that are no message.
-    #[error("the server sent a message that can not be read: {0}")]
-    Decode(#[from] DecodeError),
-    /// A message that does not belong here.
-    #[error("the server sent {name} while {state}")]
-    Unexpected {
-        /// Name of the message.
-        name: &'static str,
-        /// What was expected instead.
-        state: &'static str,
-    },
     /// A message that contradicts an earlier one.
     #[error("the server broke the protocol: {0}")]
     Protocol(#[from] ClientError),
-    /// The server took too long.
-    #[error("the server sent {what} within {} s", .after.as_secs())]
-    Timeout {
-        /// What did not come.
-        what: &'static str,
-        /// The deadline.
-        after: Duration,
-    },
+}
+
+impl From<client::End> for End {
+    fn from(end: client::End) -> Self {
+        match end {
+            // Our flags leave the server only one way to contradict them.
+            client::End::Violation(Violation::Flags(_)) => Self::ExtendedOnly,
+            end => Self::Connection(end),
+        }
+    }
+}
+
+impl From<Violation> for End {
+    fn from(violation: Violation) -> Self {
+        client::End::from(violation).into()
+    }
+}
+
+impl From<DecodeError> for End {
+    fn from(error: DecodeError) -> Self {
+        client::End::from(error).into()
+    }
+}
+
+impl From<Reconnect<'_>> for End {
+    fn from(message: Reconnect<'_>) -> Self {
+        let host = String::from_utf8_lossy(message.new_host.as_bytes()).into_owned();
+        Self::Redirected { host, port: message.new_port }
+    }
 }
 
 fn redirection(host: &str, port: &u16) -> String {
@@ -199,9 +201,19 @@ pub struct Session {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each connection")]
 enum State {
-    Setup { since: Duration },
-    Opening { since: Duration },
-    Mining { channel: ClientChannel, opened: Duration, started: bool },
+    Setup(Connecting<protocol::Mining>),
+    Opening {
+        connection: Open<protocol::Mining>,
+        since: Duration,
+    },
+    Mining {
+        connection: Open<protocol::Mining>,
+        channel: ClientChannel,
+        opened: Duration,
+        started: bool,
+    },
+    /// An [`End`] was given out.
+    Ended,
 }
 
 /// What the server knows of our hashrate.
@@ -221,20 +233,20 @@ impl Session {
             ChannelKind::Standard => flags::mining::REQUIRES_STANDARD_JOBS,
             ChannelKind::Extended { .. } => 0,
         };
-        sink.send(&SetupConnection {
-            protocol: MINING,
-            min_version: VERSION,
-            max_version: VERSION,
+        let setup = client::setup_connection::<protocol::Mining>(
             flags,
-            endpoint_host: Str0_255::from_truncated(url.host()),
-            endpoint_port: url.port(),
-            vendor: Str0_255::from_truncated(&device.vendor),
-            hardware_version: Str0_255::from_truncated(&device.hardware_version),
-            firmware: Str0_255::from_truncated(&device.firmware),
-            device_id: Str0_255::from_truncated(&device.device_id),
-        });
+            url.host(),
+            url.port(),
+            &client::Device {
+                vendor: &device.vendor,
+                hardware_version: &device.hardware_version,
+                firmware: &device.firmware,
+                device_id: &device.device_id,
+            },
+        );
+        sink.send(&setup);
         let announced = Announced { hashrate: settings.hashrate.into(), at: now, off: 0 };
-        let state = State::Setup { since: now };
+        let state = State::Setup(Connecting::new(now, SETUP_DEADLINE, &setup));
         let version_mask = *version_mask;
         Self { settings, version_mask, state, last_message: now, unanswered: None, announced }
     }
@@ -252,46 +264,36 @@ impl Session {
     ) -> Result<(), End> {
         self.last_message = now;
         self.unanswered = None;
-        if header.extension_type() != extension::CORE {
-            return Ok(()); // sv2-spec §3.4: unknown extensions are discarded
-        }
-        if common::ALL.iter().any(|info| info.message_type == header.message_type()) {
-            self.handle_common(now, CommonMessages::decode(header.message_type(), payload)?, sink)
-        } else {
-            self.handle_mining(now, Mining::decode(header.message_type(), payload)?, sink)
+        match &mut self.state {
+            State::Setup(_) => self.set_up(now, header, payload, sink),
+            State::Opening { connection, .. } | State::Mining { connection, .. } => {
+                match connection.receive(header, payload)? {
+                    Incoming::Message(message) => self.handle_mining(now, message.decode()?, sink),
+                    Incoming::Reconnect(message) => Err(message.into()),
+                    // sv2-spec §3.4: unknown extensions are discarded. None was negotiated, so there is none to negotiate anew.
+                    _ => Ok(()),
+                }
+            }
+            State::Ended => Ok(()),
         }
     }
 
-    fn handle_common(&mut self, now: Duration, message: CommonMessages<'_>, sink: &mut impl Sink) -> Result<(), End> {
-        match (&self.state, message) {
-            (State::Setup { .. }, CommonMessages::SetupConnectionSuccess(success)) => self.open(now, &success, sink),
-            (State::Setup { .. }, CommonMessages::SetupConnectionError(error)) => {
-                Err(End::SetupRefused { code: error.error_code.to_string(), flags: error.flags })
-            }
-            (_, CommonMessages::Reconnect(Reconnect { new_host, new_port })) => {
-                let host = String::from_utf8_lossy(new_host.as_bytes()).into_owned();
-                Err(End::Redirected { host, port: new_port })
-            }
-            // No extension was negotiated, so there is nothing to negotiate anew.
-            (State::Mining { .. }, CommonMessages::ChannelEndpointChanged(_)) => Ok(()),
-            (_, message) => Err(self.unexpected(message.name())),
+    fn set_up(&mut self, now: Duration, header: Header, payload: &[u8], sink: &mut impl Sink) -> Result<(), End> {
+        let State::Setup(connecting) = mem::replace(&mut self.state, State::Ended) else { return Ok(()) };
+        match connecting.handle_frame(now, header, payload)? {
+            Progress::Open(connection) => return self.open(now, connection, sink),
+            Progress::Waiting(_, Some(Output::Reconnect(message))) => return Err(message.into()),
+            Progress::Waiting(connecting, _) => self.state = State::Setup(connecting),
         }
+        Ok(())
     }
 
-    fn open(&mut self, now: Duration, success: &SetupConnectionSuccess, sink: &mut impl Sink) -> Result<(), End> {
-        if success.used_version != VERSION {
-            return Err(End::Version(success.used_version));
-        }
-        if success.flags & flags::mining_success::REQUIRES_FIXED_VERSION != 0 {
-            self.version_mask = 0;
-        }
+    fn open(&mut self, now: Duration, connection: Open<protocol::Mining>, sink: &mut impl Sink) -> Result<(), End> {
+        self.version_mask = connection.terms().version_mask(self.version_mask);
         let MinerConfig { user_identity, max_target, channel, .. } = &self.settings.config;
         let (request_id, max_target) = (REQUEST_ID, (*max_target).into());
         let (user_identity, nominal_hash_rate) = (Str0_255::from_truncated(user_identity), self.settings.hashrate);
         match *channel {
-            ChannelKind::Standard if success.flags & flags::mining_success::REQUIRES_EXTENDED_CHANNELS != 0 => {
-                return Err(End::ExtendedOnly);
-            }
             ChannelKind::Standard => {
                 sink.send(&OpenStandardMiningChannel { request_id, user_identity, nominal_hash_rate, max_target });
             }
@@ -304,13 +306,13 @@ impl Session {
             }),
         }
         self.announced.at = now;
-        self.state = State::Opening { since: now };
+        self.state = State::Opening { connection, since: now };
         Ok(())
     }
 
     fn handle_mining(&mut self, now: Duration, message: Mining<'_>, sink: &mut impl Sink) -> Result<(), End> {
         match &self.state {
-            State::Setup { .. } => Err(self.unexpected(message.name())),
+            State::Setup(_) | State::Ended => Ok(()), // never called
             State::Opening { .. } => self.handle_opened(now, message, sink),
             State::Mining { channel, .. } => {
                 let ours = addressee(&message).is_none_or(|id| channel.is_addressed(id));
@@ -343,7 +345,9 @@ impl Session {
             sink.report(Report::Warning(format!("the target {} is easier than was asked for", channel.target())));
         }
         sink.report(Report::Opened { channel: channel.id() });
-        self.state = State::Mining { channel, opened: now, started: false };
+        if let State::Opening { connection, .. } = mem::replace(&mut self.state, State::Ended) {
+            self.state = State::Mining { connection, channel, opened: now, started: false };
+        }
         Ok(())
     }
 
@@ -439,7 +443,10 @@ impl Session {
 
     /// When [`Session::handle_timeout`] is to be called, on the clock of every `now`.
     pub fn poll_timeout(&self) -> Duration {
-        self.deadline().0
+        match &self.state {
+            State::Setup(connecting) => connecting.poll_timeout(),
+            _ => self.deadline().0,
+        }
     }
 
     /// Checks the deadlines.
@@ -447,24 +454,26 @@ impl Session {
     /// # Errors
     /// One has passed.
     pub fn handle_timeout(&self, now: Duration) -> Result<(), End> {
-        let (at, what, after) = self.deadline();
-        if now >= at { Err(End::Timeout { what, after }) } else { Ok(()) }
+        if let State::Setup(connecting) = &self.state {
+            return Ok(connecting.handle_timeout(now)?);
+        }
+        let (at, expected, within) = self.deadline();
+        if now >= at { Err(Violation::Late { expected, within }.into()) } else { Ok(()) }
     }
 
-    /// The nearest deadline, what is late then, and how long it was given.
+    /// The nearest deadline after the set-up, what is late then, and how long it was given.
     fn deadline(&self) -> (Duration, &'static str, Duration) {
         match self.state {
-            State::Setup { since } => (since + SETUP_DEADLINE, "no answer to SetupConnection", SETUP_DEADLINE),
-            State::Opening { since } => {
-                (since + OPEN_DEADLINE, "no answer to the request for a channel", OPEN_DEADLINE)
+            State::Opening { since, .. } => {
+                (since + OPEN_DEADLINE, "an answer to the request for a channel", OPEN_DEADLINE)
             }
             State::Mining { opened, started: false, .. } => {
-                (opened + FIRST_JOB_DEADLINE, "no job that could be started", FIRST_JOB_DEADLINE)
+                (opened + FIRST_JOB_DEADLINE, "a job that can be started", FIRST_JOB_DEADLINE)
             }
-            State::Mining { .. } => {
-                let silence = (self.last_message + SILENCE_DEADLINE, "nothing", SILENCE_DEADLINE);
+            _ => {
+                let silence = (self.last_message + SILENCE_DEADLINE, "a message", SILENCE_DEADLINE);
                 let answer =
-                    self.unanswered.map(|since| (since + ANSWER_DEADLINE, "no answer to shares", ANSWER_DEADLINE));
+                    self.unanswered.map(|since| (since + ANSWER_DEADLINE, "an answer to shares", ANSWER_DEADLINE));
                 answer.filter(|answer| answer.0 < silence.0).unwrap_or(silence)
             }
         }
@@ -478,13 +487,12 @@ impl Session {
         }
     }
 
-    fn unexpected(&self, name: &'static str) -> End {
-        let state = match self.state {
-            State::Setup { .. } => "the answer to SetupConnection was expected",
-            State::Opening { .. } => "the answer to the request for a channel was expected",
-            State::Mining { .. } => "jobs and answers to shares were expected",
+    fn unexpected(&self, got: &'static str) -> End {
+        let expected = match self.state {
+            State::Mining { .. } => "jobs and answers to shares",
+            _ => "the answer to the request for a channel",
         };
-        End::Unexpected { name, state }
+        Violation::Unexpected { expected, got }.into()
     }
 }
 

@@ -249,7 +249,7 @@ async fn a_server_that_misbehaves_costs_one_connection_each_time() {
     peer.setup().await;
     peer.send(&standard_job()).await;
     let status = miner.wait(|status| status.disconnects == 1).await;
-    let expected = "the server sent NewMiningJob while the answer to SetupConnection was expected";
+    let expected = "expected SetupConnection.Success or SetupConnection.Error, got NewMiningJob";
     assert_eq!(status.last_error.as_deref(), Some(expected));
 
     let mut peer = server.accept().await;

@@ -1,20 +1,22 @@
 //! A subscription to a remote Template Provider without sockets and clock.
 
-use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
+use std::{collections::VecDeque, fmt, mem, sync::Arc, time::Duration};
 
-use binary_sv2::{B0_64K, DecodeError, Message, Str0_255};
+use binary_sv2::{B0_64K, Message};
 use bitcoin::{BlockHash, hashes::Hash};
-use common_messages_sv2::{CommonMessages, Reconnect, SetupConnection};
-use const_sv2::{
-    extension,
-    message_type::common::CHANNEL_ENDPOINT_CHANGED,
-    protocol::{TEMPLATE_DISTRIBUTION, VERSION},
-};
+use common_messages_sv2::Reconnect;
 use framing_sv2::Sv2Frame;
 use noise_sv2::url::EndpointUrl;
+use roles_logic_sv2::{
+    protocol::{Side, TemplateDistribution},
+    session::{
+        Violation,
+        client::{self, Connecting, Incoming, Open, Output, Progress},
+    },
+};
 use template_distribution_sv2::{
     CoinbaseOutputConstraints, RequestTransactionData, RequestTransactionDataSuccess, SetNewPrevHash, SubmitSolution,
-    TemplateDistribution,
+    TemplateDistribution as Remote,
 };
 
 use super::{BadTemplate, EventQueue, templates::Templates};
@@ -44,6 +46,14 @@ pub const PENDING_REQUESTS: usize = 32;
 
 /// Solutions that were queued and did not leave yet; further ones fail.
 pub const UNSENT_SOLUTIONS: usize = 32;
+
+/// What Template Providers are told of us.
+const DEVICE: client::Device<'static> = client::Device {
+    vendor: "stratum",
+    hardware_version: "template source",
+    firmware: env!("CARGO_PKG_VERSION"),
+    device_id: "",
+};
 
 /// Where a core's messages go: a connection's outgoing buffer, or a test's list.
 pub trait Sink {
@@ -78,33 +88,12 @@ pub enum Close {
         /// How long it was waited for.
         within: Duration,
     },
-    /// The Template Provider refuses us.
-    #[error("the Template Provider refused the connection: {error_code} (flags {flags:#x})")]
-    Refused {
-        /// Its reason, escaped for logs.
-        error_code: String,
-        /// Flags that it does not support.
-        flags: u32,
-    },
-    /// It answers with another version than was asked for.
-    #[error(
-        "expected protocol version {VERSION}, the Template Provider chose {0}; is it a Stratum V2 Template Provider?"
-    )]
-    Version(u16),
-    /// A message that has no place here.
-    #[error("expected {expected}, got {got}")]
-    Unexpected {
-        /// What the state allows.
-        expected: &'static str,
-        /// Name of the message.
-        got: &'static str,
-    },
-    /// A frame of the core protocol with the bit for channels, which Template Distribution does not have.
-    #[error("expected the channel bit to be unset, message {0:#04x} has it")]
-    ChannelBit(u8),
-    /// Bytes that are no message.
-    #[error("{0}")]
-    Undecodable(#[from] DecodeError),
+    /// The Template Provider refuses us, or sends what is no message or does not belong there.
+    #[error("{0}; is it a Stratum V2 Template Provider?")]
+    SetUp(client::End),
+    /// The same, once it was set up.
+    #[error(transparent)]
+    Violation(#[from] Violation),
     /// A template that no block can be made of.
     #[error("template {id}: {error}")]
     Template {
@@ -141,18 +130,20 @@ pub enum Step {
     Close(Close),
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum State {
     /// Waiting for the next attempt.
     Idle { retry_at: Duration },
     /// A connection is being made.
     Connecting { deadline: Duration },
     /// SetupConnection was sent.
-    AwaitSetup { deadline: Duration },
+    SettingUp(Connecting<TemplateDistribution>),
     /// CoinbaseOutputConstraints was sent; a future template and its tip must come.
-    AwaitTip { deadline: Duration, told_up: bool },
+    AwaitTip { connection: Open<TemplateDistribution>, deadline: Duration, told_up: bool },
     /// Templates come.
-    Serving { since: Duration },
+    Serving { connection: Open<TemplateDistribution>, since: Duration },
+    /// A [`Close`] was given out, which is to be reported.
+    Broken,
 }
 
 /// See the module's documentation. Times are durations since any fixed moment.
@@ -213,12 +204,11 @@ impl Core {
 
     /// When [`Core::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Duration {
-        let state = match self.state {
-            State::Idle { retry_at } => retry_at,
-            State::Connecting { deadline } | State::AwaitSetup { deadline } | State::AwaitTip { deadline, .. } => {
-                deadline
-            }
-            State::Serving { .. } => Duration::MAX,
+        let state = match &self.state {
+            State::Idle { retry_at } => *retry_at,
+            State::Connecting { deadline } | State::AwaitTip { deadline, .. } => *deadline,
+            State::SettingUp(connecting) => connecting.poll_timeout(),
+            State::Serving { .. } | State::Broken => Duration::MAX,
         };
         let answer = self.requests.front().map_or(Duration::MAX, |(_, deadline)| *deadline);
         let unsent = self.unsent_since.map_or(Duration::MAX, |since| since + UNSENT_DEADLINE);
@@ -237,14 +227,17 @@ impl Core {
         if self.unsent_since.is_some_and(|since| now >= since + UNSENT_DEADLINE) {
             return Step::Close(Close::Unsent);
         }
-        let expected = match self.state {
-            State::Idle { retry_at } if now >= retry_at => {
+        let expected = match &self.state {
+            State::Idle { retry_at } if now >= *retry_at => {
                 self.state = State::Connecting { deadline: now + STEP_DEADLINE };
                 return Step::Connect(self.current.clone());
             }
-            State::Connecting { deadline } if now >= deadline => "a connection and its handshake",
-            State::AwaitSetup { deadline } if now >= deadline => "SetupConnection.Success",
-            State::AwaitTip { deadline, .. } if now >= deadline => {
+            State::Connecting { deadline } if now >= *deadline => "a connection and its handshake",
+            State::SettingUp(connecting) => match connecting.handle_timeout(now) {
+                Ok(()) => return Step::Wait,
+                Err(end) => return Step::Close(Close::SetUp(end)),
+            },
+            State::AwaitTip { deadline, .. } if now >= *deadline => {
                 "a template and its SetNewPrevHash (is the Template Provider's node up?)"
             }
             _ => return Step::Wait,
@@ -257,27 +250,17 @@ impl Core {
     /// # Errors
     /// When the first message can not be encoded.
     pub fn connected(&mut self, now: Duration, sink: &mut impl Sink) -> Result<(), Close> {
-        self.state = State::AwaitSetup { deadline: now + STEP_DEADLINE };
         self.templates.new_connection();
-        let setup = SetupConnection {
-            protocol: TEMPLATE_DISTRIBUTION,
-            min_version: VERSION,
-            max_version: VERSION,
-            flags: 0,
-            endpoint_host: Str0_255::from_truncated(self.current.host()),
-            endpoint_port: self.current.port(),
-            vendor: Str0_255::from_truncated("stratum"),
-            hardware_version: Str0_255::from_truncated("template source"),
-            firmware: Str0_255::from_truncated(env!("CARGO_PKG_VERSION")),
-            device_id: Str0_255::EMPTY,
-        };
+        let (host, port) = (self.current.host(), self.current.port());
+        let setup = client::setup_connection::<TemplateDistribution>(0, host, port, &DEVICE);
+        self.state = State::SettingUp(Connecting::new(now, STEP_DEADLINE, &setup));
         send(&mut self.unsent_since, now, sink, &setup)
     }
 
     /// The connection is gone, or did not come about. What waits for it fails, and the next attempt is planned.
     pub fn closed(&mut self, now: Duration, reason: Close) {
         let served = match self.state {
-            State::Serving { since } => now.saturating_sub(since),
+            State::Serving { since, .. } => now.saturating_sub(since),
             _ => Duration::ZERO,
         };
         if served >= STABLE_AFTER {
@@ -288,10 +271,10 @@ impl Core {
             Close::Reconnect(target) => target,
             _ => self.home.clone(),
         };
-        for (id, _) in std::mem::take(&mut self.requests) {
+        for (id, _) in mem::take(&mut self.requests) {
             self.events.push(Event::Transactions { id, result: Err(GONE.to_owned()) });
         }
-        for hash in std::mem::take(&mut self.unsent) {
+        for hash in mem::take(&mut self.unsent) {
             self.submitted(hash, SubmitOutcome::Failed(GONE.to_owned()));
         }
         self.unsent_since = None;
@@ -304,7 +287,7 @@ impl Core {
     /// All that was queued has left. Solutions among it count as sent from here on.
     pub fn flushed(&mut self) {
         self.unsent_since = None;
-        for hash in std::mem::take(&mut self.unsent) {
+        for hash in mem::take(&mut self.unsent) {
             self.submitted(hash, SubmitOutcome::Sent);
         }
     }
@@ -314,40 +297,39 @@ impl Core {
     /// # Errors
     /// Why the connection must be dropped. Report it to [`Core::closed`] then.
     pub fn handle_frame(&mut self, now: Duration, frame: &Sv2Frame<'_>, sink: &mut impl Sink) -> Result<(), Close> {
-        let header = frame.header();
-        if header.extension_type() != extension::CORE {
+        let (header, payload) = (frame.header(), frame.payload());
+        let incoming = match &mut self.state {
+            State::SettingUp(_) => return self.set_up(now, frame, sink),
+            State::AwaitTip { connection, .. } | State::Serving { connection, .. } => {
+                connection.receive(header, payload)?
+            }
+            State::Idle { .. } | State::Connecting { .. } | State::Broken => return Ok(()),
+        };
+        match incoming {
+            Incoming::Message(message) => self.message(now, message.decode().map_err(Violation::from)?),
+            Incoming::Reconnect(reconnect) => self.reconnect(&reconnect),
             // sv2-spec §3.4.1: discarded, as no extension was negotiated.
-            tracing::debug!(extension = header.extension_type(), "ignored a message of an extension");
-            return Ok(());
+            Incoming::EndpointChanged(_)
+            | Incoming::ExtensionsChanged
+            | Incoming::ForChannel(_)
+            | Incoming::Ignored => Ok(()),
         }
-        let number = header.message_type();
-        if header.channel_msg() && number != CHANNEL_ENDPOINT_CHANGED {
-            return Err(Close::ChannelBit(number));
-        }
-        match CommonMessages::decode(number, frame.payload()) {
-            Ok(message) => return self.common(now, message, sink),
-            Err(DecodeError::UnknownMessageType(_)) => {}
-            Err(error) => return Err(error.into()),
-        }
-        self.template_distribution(now, TemplateDistribution::decode(number, frame.payload())?)
     }
 
-    fn common(&mut self, now: Duration, message: CommonMessages<'_>, sink: &mut impl Sink) -> Result<(), Close> {
-        let in_setup = matches!(self.state, State::AwaitSetup { .. });
-        match message {
-            CommonMessages::SetupConnectionSuccess(success) if in_setup => {
-                if success.used_version != VERSION {
-                    return Err(Close::Version(success.used_version));
-                }
-                self.state = State::AwaitTip { deadline: now + STEP_DEADLINE, told_up: false };
+    fn set_up(&mut self, now: Duration, frame: &Sv2Frame<'_>, sink: &mut impl Sink) -> Result<(), Close> {
+        let State::SettingUp(connecting) = mem::replace(&mut self.state, State::Broken) else { return Ok(()) };
+        match connecting.handle_frame(now, frame.header(), frame.payload()).map_err(Close::SetUp)? {
+            Progress::Open(connection) => {
+                self.state = State::AwaitTip { connection, deadline: now + STEP_DEADLINE, told_up: false };
                 send(&mut self.unsent_since, now, sink, &constraints_message(self.constraints))
             }
-            CommonMessages::SetupConnectionError(error) if in_setup => {
-                Err(Close::Refused { error_code: error.error_code.to_string(), flags: error.flags })
+            Progress::Waiting(connecting, output) => {
+                self.state = State::SettingUp(connecting);
+                match output {
+                    Some(Output::Reconnect(reconnect)) => self.reconnect(&reconnect),
+                    _ => Ok(()),
+                }
             }
-            CommonMessages::Reconnect(reconnect) if !in_setup => self.reconnect(&reconnect),
-            CommonMessages::ChannelEndpointChanged(_) => Ok(()),
-            other => Err(Close::Unexpected { expected: self.expected(), got: other.name() }),
         }
     }
 
@@ -378,12 +360,9 @@ impl Core {
         }
     }
 
-    fn template_distribution(&mut self, now: Duration, message: TemplateDistribution<'_>) -> Result<(), Close> {
-        if matches!(self.state, State::AwaitSetup { .. }) {
-            return Err(Close::Unexpected { expected: self.expected(), got: message.name() });
-        }
+    fn message(&mut self, now: Duration, message: Remote<'_>) -> Result<(), Close> {
         match message {
-            TemplateDistribution::NewTemplate(template) => {
+            Remote::NewTemplate(template) => {
                 let remote = template.template_id;
                 if !template.future_template && !matches!(self.state, State::Serving { .. }) {
                     return Err(Close::NoTip(remote));
@@ -392,13 +371,14 @@ impl Core {
                 self.tell_up();
                 self.events.push(Event::Template(Arc::new(template)));
             }
-            TemplateDistribution::SetNewPrevHash(message) => self.new_tip(now, &message)?,
-            TemplateDistribution::RequestTransactionDataSuccess(data) => self.transactions(&data),
-            TemplateDistribution::RequestTransactionDataError(error) => {
+            Remote::SetNewPrevHash(message) => self.new_tip(now, &message)?,
+            Remote::RequestTransactionDataSuccess(data) => self.transactions(&data),
+            Remote::RequestTransactionDataError(error) => {
                 let reason = format!("the Template Provider has none: {}", error.error_code);
                 self.answer(error.template_id, || Err(reason));
             }
-            other => return Err(Close::Unexpected { expected: self.expected(), got: other.name() }),
+            // A client's message, which does not come out of a session.
+            other => return Err(Violation::WrongSide { sender: Side::Server, got: other.name() }.into()),
         }
         Ok(())
     }
@@ -414,9 +394,10 @@ impl Core {
     fn new_tip(&mut self, now: Duration, message: &SetNewPrevHash) -> Result<(), Close> {
         let id = message.template_id;
         let template_id = self.templates.activate(id).ok_or(Close::UnknownTemplate(id))?;
-        if let State::AwaitTip { .. } = self.state {
-            self.state = State::Serving { since: now };
-        }
+        self.state = match mem::replace(&mut self.state, State::Broken) {
+            State::AwaitTip { connection, .. } => State::Serving { connection, since: now },
+            state => state,
+        };
         self.events.push(Event::Tip(Tip {
             template_id,
             prev_hash: BlockHash::from_byte_array(message.prev_hash.to_le_bytes()),
@@ -519,14 +500,6 @@ impl Core {
 
     fn is_set_up(&self) -> bool {
         matches!(self.state, State::AwaitTip { .. } | State::Serving { .. })
-    }
-
-    fn expected(&self) -> &'static str {
-        match self.state {
-            State::AwaitSetup { .. } => "SetupConnection.Success or SetupConnection.Error",
-            State::AwaitTip { .. } => "NewTemplate or SetNewPrevHash",
-            _ => "NewTemplate, SetNewPrevHash or an answer",
-        }
     }
 }
 

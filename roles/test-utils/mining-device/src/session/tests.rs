@@ -1,7 +1,9 @@
 //! A session against a scripted server, on a clock that the test turns.
 
 use binary_sv2::{B0_32, B0_64K, Seq0_64K, Seq0_255, U256};
-use common_messages_sv2::{ChannelEndpointChanged, SetupConnectionError};
+use common_messages_sv2::{
+    ChannelEndpointChanged, CommonMessages, Reconnect, SetupConnectionError, SetupConnectionSuccess,
+};
 use const_sv2::{
     flags::mining_success::{REQUIRES_EXTENDED_CHANNELS, REQUIRES_FIXED_VERSION},
     limits::BIP320_VERSION_MASK,
@@ -82,11 +84,11 @@ impl Fixture {
     }
 
     fn sent(&mut self) -> Vec<(u8, Vec<u8>)> {
-        std::mem::take(&mut self.out.sent)
+        mem::take(&mut self.out.sent)
     }
 
     fn reports(&mut self) -> Vec<Report> {
-        std::mem::take(&mut self.out.reports)
+        mem::take(&mut self.out.reports)
     }
 
     /// The works of the last assignment; fails if there was none since the last look.
@@ -202,7 +204,8 @@ fn refusals_end_the_connection_with_the_servers_reason() {
     let mut fixture = Fixture::new(ChannelKind::Standard);
     let error = SetupConnectionError { flags: 1, error_code: "unsupported-feature-flags".try_into().unwrap() };
     let end = fixture.receive(&error).unwrap_err();
-    assert_eq!(end, End::SetupRefused { code: "unsupported-feature-flags".into(), flags: 1 });
+    let refused = client::End::Refused { error_code: "unsupported-feature-flags".into(), flags: 1 };
+    assert_eq!(end, End::Connection(refused));
 
     let mut fixture = Fixture::new(ChannelKind::Standard);
     fixture.receive(&SetupConnectionSuccess { used_version: 2, flags: 0 }).unwrap();
@@ -214,13 +217,17 @@ fn refusals_end_the_connection_with_the_servers_reason() {
 fn what_the_server_can_not_do_is_noticed() {
     let setup =
         |channel, used_version, flags| Fixture::new(channel).receive(&SetupConnectionSuccess { used_version, flags });
-    assert_eq!(setup(ChannelKind::Standard, 3, 0), Err(End::Version(3)));
+    assert_eq!(setup(ChannelKind::Standard, 3, 0), Err(Violation::Version { expected: (2, 2), got: 3 }.into()));
     assert_eq!(setup(ChannelKind::Standard, 2, REQUIRES_EXTENDED_CHANNELS), Err(End::ExtendedOnly));
     assert_eq!(setup(EXTENDED, 2, REQUIRES_EXTENDED_CHANNELS), Ok(()));
 
     let mut fixture = Fixture::new(EXTENDED);
     fixture.receive(&SetupConnectionSuccess { used_version: 2, flags: 0 }).unwrap();
     assert_eq!(fixture.receive(&extended_success(3)), Err(End::ExtranonceSize { expected: 4, got: 3 }));
+}
+
+fn is_unexpected(result: Result<(), End>) -> bool {
+    matches!(result, Err(End::Connection(client::End::Violation(Violation::Unexpected { .. }))))
 }
 
 #[test]
@@ -230,16 +237,13 @@ fn the_answer_must_be_to_our_request_and_of_our_kind() {
         fixture.receive(&SetupConnectionSuccess { used_version: 2, flags: 0 }).unwrap();
         fixture
     };
-    let state = "the answer to the request for a channel was expected";
-    let name = "OpenStandardMiningChannel.Success";
-    assert_eq!(opening(EXTENDED).receive(&standard_success()), Err(End::Unexpected { name, state }));
+    let expected = "the answer to the request for a channel";
+    let unexpected = Violation::Unexpected { expected, got: "OpenStandardMiningChannel.Success" };
+    assert_eq!(opening(EXTENDED).receive(&standard_success()), Err(unexpected.into()));
     let other = OpenStandardMiningChannelSuccess { request_id: 2, ..standard_success() };
-    assert_eq!(opening(ChannelKind::Standard).receive(&other), Err(End::Unexpected { name, state }));
+    assert_eq!(opening(ChannelKind::Standard).receive(&other), Err(unexpected.into()));
     // A second answer is one too many.
-    assert!(matches!(
-        Fixture::open(ChannelKind::Standard).receive(&standard_success()),
-        Err(End::Unexpected { name: "OpenStandardMiningChannel.Success", .. })
-    ));
+    assert!(is_unexpected(Fixture::open(ChannelKind::Standard).receive(&standard_success())));
 }
 
 #[test]
@@ -412,12 +416,11 @@ fn broken_rules_end_the_connection() {
     assert!(protocol(Fixture::open(ChannelKind::Standard).receive(&tip(1, 1))), "no such future job");
     assert!(protocol(Fixture::open(ChannelKind::Standard).receive(&standard_job(1, Some(1)))), "no tip yet");
     assert!(protocol(Fixture::mining(EXTENDED).receive(&standard_job(2, None))), "a standard job");
-    let unexpected = |end: Result<(), End>| matches!(end, Err(End::Unexpected { .. }));
-    assert!(unexpected(Fixture::new(EXTENDED).receive(&tip(1, 1))));
+    assert!(is_unexpected(Fixture::new(EXTENDED).receive(&tip(1, 1))));
     let setup = SetupConnectionSuccess { used_version: 2, flags: 0 };
-    assert!(unexpected(Fixture::mining(EXTENDED).receive(&setup)));
+    assert!(is_unexpected(Fixture::mining(EXTENDED).receive(&setup)));
     let custom = SetCustomMiningJobSuccess { channel_id: CHANNEL, request_id: 1, job_id: 1 };
-    assert!(unexpected(Fixture::mining(EXTENDED).receive(&custom)));
+    assert!(is_unexpected(Fixture::mining(EXTENDED).receive(&custom)));
 }
 
 #[test]
@@ -429,10 +432,9 @@ fn unknown_extensions_are_ignored_and_unknown_messages_are_not() {
     };
     assert_eq!(frame(&mut fixture, 0x4242, 0x00, &[1, 2, 3]), Ok(()));
     assert_eq!(fixture.receive(&ChannelEndpointChanged { channel_id: CHANNEL }), Ok(()));
-    let unknown = Err(End::Decode(DecodeError::UnknownMessageType(0xee)));
-    assert_eq!(frame(&mut fixture, 0, 0xee, &[]), unknown);
-    let malformed = frame(&mut fixture, 0, NewMiningJob::MESSAGE_TYPE, &[1, 2, 3]);
-    assert!(matches!(malformed, Err(End::Decode(DecodeError::Malformed { .. }))), "{malformed:?}");
+    assert_eq!(frame(&mut fixture, 0, 0xee, &[]), Err(DecodeError::UnknownMessageType(0xee).into()));
+    let malformed = frame(&mut fixture, 0, NewMiningJob::MESSAGE_TYPE, &[1, 2, 3]).unwrap_err().to_string();
+    assert!(malformed.contains("malformed NewMiningJob"), "{malformed}");
 }
 
 #[test]
@@ -443,25 +445,25 @@ fn every_stage_has_a_deadline() {
         fixture.timeout_after(seconds).unwrap_err().to_string()
     };
     let mut fixture = Fixture::new(ChannelKind::Standard);
-    assert_eq!(late(&fixture, 10), "the server sent no answer to SetupConnection within 10 s");
+    assert_eq!(late(&fixture, 10), "expected SetupConnection.Success within 10 seconds, nothing came");
     fixture.now += Duration::from_secs(9);
     fixture.receive(&SetupConnectionSuccess { used_version: 2, flags: 0 }).unwrap();
-    assert_eq!(late(&fixture, 10), "the server sent no answer to the request for a channel within 10 s");
+    assert_eq!(late(&fixture, 10), "expected an answer to the request for a channel within 10 seconds, nothing came");
     fixture.now += Duration::from_secs(9);
     fixture.receive(&standard_success()).unwrap();
-    assert_eq!(late(&fixture, 60), "the server sent no job that could be started within 60 s");
+    assert_eq!(late(&fixture, 60), "expected a job that can be started within 60 seconds, nothing came");
     fixture.receive(&standard_job(1, None)).unwrap();
     fixture.receive(&tip(1, 1)).unwrap();
-    assert_eq!(late(&fixture, 1_800), "the server sent nothing within 1800 s");
+    assert_eq!(late(&fixture, 1_800), "expected a message within 1800 seconds, nothing came");
     let work = fixture.assigned().0.works[0];
     fixture.now += Duration::from_secs(100);
     fixture.submit(&work);
-    assert_eq!(late(&fixture, 300), "the server sent no answer to shares within 300 s");
+    assert_eq!(late(&fixture, 300), "expected an answer to shares within 300 seconds, nothing came");
     fixture.now += Duration::from_secs(200);
     fixture.submit(&work);
-    assert_eq!(late(&fixture, 100), "the server sent no answer to shares within 300 s");
+    assert_eq!(late(&fixture, 100), "expected an answer to shares within 300 seconds, nothing came");
     fixture.receive(&target(CHANNEL, EASY)).unwrap();
-    assert_eq!(late(&fixture, 1_800), "the server sent nothing within 1800 s");
+    assert_eq!(late(&fixture, 1_800), "expected a message within 1800 seconds, nothing came");
 }
 
 #[test]
