@@ -6,6 +6,7 @@
 mod bench;
 mod command;
 mod core_node;
+mod coverage;
 mod engines;
 mod firmware;
 mod fuzz;
@@ -34,6 +35,7 @@ usage: cargo xtask <command>
   sanitize          unsafe code under loom, AddressSanitizer, valgrind and, where installed, Miri
   bench core        speed of the mining core beside the reference implementation's; kept in docs/bench-core.md
   bench wire        speed of the wire stack beside the reference implementation's; kept in docs/bench-wire.md
+  coverage [FOLDER] counts of docs/spec/coverage; with a copy of the specification, what it has and the pages have not
   simulate [--seeds N | --seed N]
                     N worlds of nodes, pool and miners on virtual time, 1,000 if not given; or one, with its trace
   tidy              the checks of `test` that only read the tree
@@ -64,7 +66,9 @@ fn run(args: &[String]) -> Result<ExitCode> {
         Some((name, rest)) => (name.as_str(), rest),
         None => ("help", args),
     };
-    if !matches!(name, "demo" | "bench" | "fuzz" | "simulate" | "help" | "-h" | "--help") && !rest.is_empty() {
+    if !matches!(name, "demo" | "bench" | "coverage" | "fuzz" | "simulate" | "help" | "-h" | "--help")
+        && !rest.is_empty()
+    {
         return Err(Failure::Usage(format!("`{name}` takes no arguments, got `{}`", rest.join(" "))));
     }
     match name {
@@ -74,6 +78,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "fuzz" => fuzz::run(&root, rest).map(|()| ExitCode::SUCCESS),
         "sanitize" => sanitize::run(&root).map(|()| ExitCode::SUCCESS),
         "simulate" => simulate::run(&root, rest).map(|()| ExitCode::SUCCESS),
+        "coverage" => coverage::run(&root, rest).map(|()| ExitCode::SUCCESS),
         "bench" => bench::run(&root, rest).map(|()| ExitCode::SUCCESS),
         "tidy" => tidy::run(&root).map(|()| ExitCode::SUCCESS),
         "vardiff" => vardiff::run(&root).map(|()| ExitCode::SUCCESS),

@@ -1,4 +1,5 @@
-//! Checks that only read the tree: layers, names, foreign crates, and what no committed file may say.
+//! Checks that only read the tree: layers, names, foreign crates, what no committed file may say, and the tests that the
+//! specification's requirements are watched by.
 
 mod files;
 mod layers;
@@ -8,7 +9,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::command::{Failure, Result, at, cargo, output};
+use crate::{
+    command::{Failure, Result, at, cargo, output},
+    coverage,
+};
 
 /// Runs all checks and reports everything they find.
 pub(crate) fn run(root: &Path) -> Result<()> {
@@ -23,6 +27,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     findings.extend(packages::check_names(&members, &lock));
     findings.extend(packages::check_reference_crates(&members));
     findings.extend(files::check(root)?);
+    findings.extend(coverage::check(root)?);
     if findings.is_empty() {
         println!("tidy: {} packages, nothing found", members.len());
         return Ok(());

@@ -233,3 +233,20 @@ pub struct Solution {
     /// The whole coinbase transaction, with its witness where the block has a commitment.
     pub coinbase_tx: Vec<u8>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// sv2-spec §7.1: 320 for the header, 12 for the count of transactions, then the coinbase: 236 of fixed size, 400 for its script, 12
+    /// for the count of its outputs, 188 for the witness commitment, 4 for each byte of the user's outputs. Bitcoin Core's floor is 2,000.
+    #[test]
+    fn the_reserve_is_the_specification_s_sum() {
+        let reserved =
+            |max_additional_size| Constraints { max_additional_size, max_additional_sigops: 0 }.reserved_weight();
+        for bytes in [209, 1_000, 250_000, u32::MAX] {
+            assert_eq!(reserved(bytes), 320 + 12 + 236 + 400 + 12 + 188 + 4 * u64::from(bytes));
+        }
+        assert_eq!((reserved(0), reserved(208), reserved(209)), (2_000, 2_000, 2_004));
+    }
+}

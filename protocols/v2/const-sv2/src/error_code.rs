@@ -142,3 +142,29 @@ pub mod close_channel {
     /// Too many invalid shares came on the channel.
     pub const TOO_MANY_INVALID_SHARES: &str = "too-many-invalid-shares";
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::{borrow::ToOwned, collections::BTreeSet, vec::Vec};
+
+    /// sv2-spec §3.5: "error codes MUST NOT include control characters" and "SHOULD use printable ASCII"; their meaning is documented.
+    #[test]
+    fn codes_are_printable_and_documented() {
+        let lines: Vec<&str> =
+            include_str!("error_code.rs").lines().take_while(|line| *line != "#[cfg(test)]").collect();
+        let mut codes = BTreeSet::new();
+        for at in (0..lines.len()).filter(|at| lines[*at].contains("pub const ")) {
+            let definition = lines[at..at + 2].concat();
+            let code = definition.split('"').nth(1).unwrap();
+            assert!(
+                !code.is_empty() && code.len() <= 255 && code.bytes().all(|byte| byte.is_ascii_graphic()),
+                "{code}"
+            );
+            assert!(lines[at - 1].trim_start().starts_with("/// "), "{code} has no meaning");
+            codes.insert(code.to_owned());
+        }
+        assert!(codes.contains("stale-share") && codes.len() > 30, "{codes:?}");
+    }
+}

@@ -1,3 +1,5 @@
+mod requirements;
+
 use std::{sync::Arc, time::Duration};
 
 use binary_sv2::{B0_32, Message, Seq0_64K, Str0_255, U256, from_bytes};

@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use binary_sv2::{B0_16M, B0_64K, B0_255, Message, Seq0_64K, Seq0_255, Str0_255, U256};
 use bitcoin::{BlockHash, hashes::Hash};
-use common_messages_sv2::{ChannelEndpointChanged, Reconnect, SetupConnectionError, SetupConnectionSuccess};
+use common_messages_sv2::{
+    ChannelEndpointChanged, CommonMessages, Reconnect, SetupConnectionError, SetupConnectionSuccess,
+};
 use framing_sv2::{Frame, Header, Sv2Frame};
 use noise_sv2::url::EndpointUrl;
 use template_distribution_sv2::{
@@ -431,4 +433,18 @@ fn a_reader_that_stalls_gets_the_newest_news() {
         rig.receive(&template(id, true)).unwrap();
     }
     assert!(!rig.core.wants_input(), "future templates add up, so reading stops");
+}
+
+/// sv2-spec §3.6.1: vendor and hardware version are always set, a device id is not told.
+#[test]
+fn set_up_says_who_asks() {
+    let mut rig = Rig::new("stratum2+tcp://tp.example:8442");
+    rig.connect();
+    let [frame] = &rig.sent.0[..] else { panic!("expected SetupConnection alone") };
+    let message = CommonMessages::decode(frame.header().message_type(), frame.payload()).unwrap();
+    let CommonMessages::SetupConnection(setup) = message else { panic!("{message:?}") };
+    assert_eq!((setup.protocol, setup.min_version, setup.max_version, setup.flags), (2, 2, 2, 0));
+    assert_eq!((setup.endpoint_host.to_string().as_str(), setup.endpoint_port), ("tp.example", 8442));
+    assert!(!setup.vendor.is_empty() && !setup.hardware_version.is_empty() && !setup.firmware.is_empty());
+    assert!(setup.device_id.is_empty());
 }

@@ -174,7 +174,8 @@ fn set_up_says_what_the_miner_is() {
         };
         assert_eq!((setup.protocol, setup.min_version, setup.max_version, setup.flags), (0, 2, 2, flags));
         assert_eq!((setup.endpoint_host.to_string().as_str(), setup.endpoint_port), ("pool.example", 3333));
-        assert!(!setup.vendor.is_empty());
+        assert!(!setup.vendor.is_empty() && !setup.hardware_version.is_empty() && !setup.firmware.is_empty());
+        assert!(setup.device_id.is_empty(), "no telemetry unless it is configured");
     }
 }
 
