@@ -169,6 +169,16 @@ impl CoreNode {
         self.datadir.path().join("regtest").join("node.sock")
     }
 
+    /// Where the node takes calls.
+    pub fn rpc_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.rpc_port)
+    }
+
+    /// The file with the login for calls, which the node writes at each start.
+    pub fn cookie_file(&self) -> PathBuf {
+        self.datadir.path().join("regtest").join(".cookie")
+    }
+
     /// The folder given as `-datadir`.
     pub fn datadir(&self) -> &Path {
         self.datadir.path()
@@ -253,7 +263,7 @@ impl CoreNode {
     }
 
     fn post(&self, name: &str, request: &Value) -> Value {
-        let cookie = self.datadir.path().join("regtest").join(".cookie");
+        let cookie = self.cookie_file();
         let cookie = std::fs::read_to_string(&cookie).unwrap_or_else(|error| panic!("{}: {error}", cookie.display()));
         let answer = http_post(self.rpc_port, &cookie, &request.to_string())
             .unwrap_or_else(|error| panic!("{name}: no answer: {error}\n{}", self.log()));

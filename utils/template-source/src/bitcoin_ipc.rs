@@ -30,9 +30,7 @@
 
 mod convert;
 mod error;
-mod live;
 mod node;
-mod port;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -45,18 +43,16 @@ use std::{
 use bitcoin::Network;
 use tokio::sync::mpsc;
 
-use self::{
-    port::{Closed, Port},
-    session::End,
-};
+use self::session::End;
 #[cfg(doc)]
 use crate::Tip;
-use crate::{COMMAND_QUEUE, Capabilities, Constraints, EVENT_QUEUE, Event, Subscription, TemplateSource};
-
-/// First wait before another attempt to connect.
-const RETRY_FIRST: Duration = Duration::from_millis(250);
-/// Longest wait before another attempt to connect.
-const RETRY_MOST: Duration = Duration::from_secs(10);
+use crate::{
+    COMMAND_QUEUE, Capabilities, Constraints, EVENT_QUEUE, Event, Subscription, TemplateSource,
+    subscription::{
+        backoff::{Backoff, RETRY_MOST},
+        port::{Closed, Port},
+    },
+};
 
 /// Where the node is, and how often to ask it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +148,7 @@ fn run_thread(config: &BitcoinIpcConfig, mut port: Port) {
 
 /// Connects again and again until the user has gone.
 async fn keep_connected(config: &BitcoinIpcConfig, port: &mut Port) -> Closed {
-    let mut retry_in = RETRY_FIRST;
+    let mut backoff = Backoff::default();
     loop {
         let start = Instant::now();
         let end = match session::open(config, port).await {
@@ -160,15 +156,8 @@ async fn keep_connected(config: &BitcoinIpcConfig, port: &mut Port) -> Closed {
             Err(end) => end,
         };
         let End::Lost(error) = end else { return Closed };
-        // A connection that held for a while was a good one.
-        if start.elapsed() > RETRY_MOST {
-            retry_in = RETRY_FIRST;
-        }
-        tracing::debug!(%error, ?retry_in, "no templates from Bitcoin Core");
-        port.emit(Event::Down { reason: error.to_string(), retry_in });
-        if let Err(closed) = session::idle_while(port, tokio::time::sleep(retry_in)).await {
+        if let Err(closed) = backoff.wait(port, start.elapsed(), &error).await {
             return closed;
         }
-        retry_in = (retry_in * 2).min(RETRY_MOST);
     }
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::{
     TemplateSource,
     bitcoin_ipc::{BitcoinIpc, BitcoinIpcConfig},
+    bitcoin_rpc::{BitcoinRpc, BitcoinRpcConfig, Endpoint, Login, Secret},
     devnet::{Devnet, DevnetConfig},
     sv2::RemoteTemplateProvider,
 };
@@ -21,6 +22,22 @@ pub enum SourceConfig {
     BitcoinIpc {
         /// The socket, for example `node.sock` in the chain's data folder.
         socket: PathBuf,
+    },
+    /// A Bitcoin node's JSON-RPC over HTTP. One way to log in: `cookie_file`, or `user` and one of the passwords.
+    BitcoinRpc {
+        /// `http://host:port`; without a port, that of the chain.
+        url: String,
+        /// The file that the node writes at each start, `.cookie` in the folder of its chain.
+        cookie_file: Option<PathBuf>,
+        /// The node's `-rpcuser`, or the name of its `-rpcauth`.
+        user: Option<String>,
+        /// The password.
+        password: Option<Secret>,
+        /// A file that holds the password alone.
+        password_file: Option<PathBuf>,
+        /// Whether the node is asked what it thinks of our blocks, once for each tip.
+        #[serde(default = "yes")]
+        check_proposals: bool,
     },
     /// A remote Template Provider.
     Sv2 {
@@ -59,6 +76,7 @@ impl SourceConfig {
         let invalid = |key, reason: String| Err(InvalidSource { key, reason });
         match self {
             Self::BitcoinIpc { .. } => Ok(()),
+            Self::BitcoinRpc { .. } => self.rpc(network).map(drop),
             Self::Sv2 { url, plain } => match (endpoint(url)?.authority(), plain) {
                 (Some(_), false) | (None, true) => Ok(()),
                 (None, false) => invalid(
@@ -90,6 +108,7 @@ impl SourceConfig {
                 let node = BitcoinIpcConfig::at_socket(socket);
                 Arc::new(BitcoinIpc::new(BitcoinIpcConfig { expected_network: Some(network), ..node }))
             }
+            Self::BitcoinRpc { .. } => Arc::new(BitcoinRpc::new(self.rpc(network)?)),
             Self::Sv2 { url, .. } => Arc::new(RemoteTemplateProvider::new(endpoint(url)?)),
             Self::Devnet { nbits } => {
                 let devnet = Devnet::new(devnet(*nbits));
@@ -97,6 +116,31 @@ impl SourceConfig {
             }
         })
     }
+
+    fn rpc(&self, network: Network) -> Result<BitcoinRpcConfig, InvalidSource> {
+        let invalid = |key, reason: &str| InvalidSource { key, reason: reason.to_owned() };
+        let Self::BitcoinRpc { url, cookie_file, user, password, password_file, check_proposals } = self else {
+            return Err(invalid("kind", "expected bitcoin-rpc"));
+        };
+        let endpoint =
+            Endpoint::parse(url, BitcoinRpcConfig::default_port(network)).map_err(|reason| invalid("url", reason))?;
+        let login = match (cookie_file.clone(), user.clone(), password.clone(), password_file.clone()) {
+            (Some(cookie), None, None, None) => Login::CookieFile(cookie),
+            (None, Some(user), Some(password), None) => Login::Password { user, password },
+            (None, Some(user), None, Some(file)) => Login::PasswordFile { user, file },
+            _ => {
+                let reason =
+                    "set one way to log in: cookie_file alone, or user with password_file, or user with password";
+                return Err(invalid("cookie_file", reason));
+            }
+        };
+        let node = BitcoinRpcConfig::new(endpoint, login);
+        Ok(BitcoinRpcConfig { expected_network: Some(network), checks_proposals: *check_proposals, ..node })
+    }
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn endpoint(url: &str) -> Result<EndpointUrl, InvalidSource> {
@@ -136,6 +180,33 @@ mod tests {
             assert!(!remote.takes_raw_blocks());
             assert!(!remote.build(Network::Bitcoin).unwrap().capabilities().raw_blocks);
         }
+    }
+
+    /// From JSON, which stands for any format.
+    fn rpc(text: &str) -> SourceConfig {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_node_takes_one_way_to_log_in() {
+        let with = |login: &str| rpc(&format!(r#"{{"kind":"bitcoin-rpc","url":"http://127.0.0.1"{login}}}"#));
+        for login in [
+            r#","cookie_file":"c""#,
+            r#","user":"a","password":"hunter2""#,
+            r#","user":"a","password_file":"p","check_proposals":false"#,
+        ] {
+            let source = with(login);
+            assert!(source.takes_raw_blocks());
+            assert_eq!(source.build(Network::Bitcoin).unwrap().name(), "bitcoin-rpc");
+            assert!(!format!("{source:?}").contains("hunter2"));
+        }
+        for login in ["", r#","cookie_file":"c","user":"a""#, r#","password":"hunter2""#, r#","user":"a""#] {
+            let text = error(&with(login), Network::Bitcoin);
+            assert!(text.contains("one way to log in") && !text.contains("hunter2"), "{text}");
+        }
+        let text =
+            error(&rpc(r#"{"kind":"bitcoin-rpc","url":"http://a:hunter2@node","cookie_file":"c"}"#), Network::Bitcoin);
+        assert!(text.starts_with("source.url:") && !text.contains("hunter2"), "{text}");
     }
 
     #[test]

@@ -48,8 +48,11 @@
 #![warn(missing_docs)]
 
 pub mod bitcoin_ipc;
+pub mod bitcoin_rpc;
 pub mod config;
+mod consensus;
 pub mod devnet;
+mod subscription;
 pub mod sv2;
 mod types;
 

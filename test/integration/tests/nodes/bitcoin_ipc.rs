@@ -5,16 +5,15 @@ use std::{sync::Arc, time::Duration};
 use bitcoin::{Amount, Network, consensus::encode, hashes::Hash};
 use integration::{
     core::{CoreNode, CoreOptions, anyone_can_spend},
-    events::{Mined, Reader, mine},
+    events::{Reader, mine},
 };
 use serde_json::json;
 use template_source::{
-    Command, Constraints, Event, Solution, SubmitOutcome, SubmitPath, Template, TemplateId, TemplateSource,
+    Command, Constraints, Event, Solution, SubmitOutcome, Template, TemplateId, TemplateSource,
     bitcoin_ipc::{BitcoinIpc, BitcoinIpcConfig},
 };
 
-const SUBSIDY: u64 = 50 * 100_000_000;
-const NO_ROOM: Constraints = Constraints { max_additional_size: 0, max_additional_sigops: 0 };
+use crate::steps::{NO_ROOM, SUBSIDY, is_ahead, reason_of_down, submit_block, submit_solution};
 
 fn config(node: &CoreNode) -> BitcoinIpcConfig {
     BitcoinIpcConfig {
@@ -37,33 +36,6 @@ async fn ready(blocks: u64) -> (CoreNode, Reader) {
     let mut reader = subscribe(&node);
     reader.until_tip(node.best_hash()).await;
     (node, reader)
-}
-
-fn is_ahead(height: u32) -> impl Fn(&Template) -> bool {
-    move |template| template.future && template.height == height && template.merkle_path.is_empty()
-}
-
-async fn reason_of_down(reader: &mut Reader) -> String {
-    let pick = |event: &Event| match event {
-        Event::Down { reason, .. } => Some(reason.clone()),
-        _ => None,
-    };
-    reader.until(pick).await
-}
-
-async fn submit_solution(reader: &mut Reader, mined: &Mined) -> SubmitOutcome {
-    reader.command(Command::SubmitSolution(mined.solution.clone())).await;
-    let (path, outcome) = reader.submitted(mined.solution.hash).await;
-    assert_eq!(path, SubmitPath::Solution);
-    outcome
-}
-
-async fn submit_block(reader: &mut Reader, block: &bitcoin::Block) -> SubmitOutcome {
-    let hash = block.block_hash();
-    reader.command(Command::SubmitBlock { hash, block: Arc::new(encode::serialize(block)) }).await;
-    let (path, outcome) = reader.submitted(hash).await;
-    assert_eq!(path, SubmitPath::RawBlock);
-    outcome
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! What a node says, checked: every length, sign and bound, before anything is built on it.
 
-use bitcoin::{Block, BlockHash, CompactTarget, Target, TxOut, consensus::encode, hashes::Hash, script::Builder};
+use bitcoin::{Block, BlockHash, TxOut, consensus::encode, hashes::Hash};
 
-use crate::{CoinbaseTemplate, Transactions};
+use crate::{CoinbaseTemplate, Transactions, consensus};
 
 /// Bytes of a block header.
 const HEADER_LEN: usize = 80;
@@ -17,7 +17,7 @@ const MAX_MERKLE_DEPTH: usize = 16;
 /// Most bytes of a block, which is its weight limit: a block of witness bytes alone would reach it.
 pub(super) const MAX_BLOCK_LEN: usize = 4_000_000;
 /// Satoshis that can exist.
-const MAX_MONEY: i64 = 2_100_000_000_000_000;
+const MAX_MONEY: i64 = consensus::MAX_MONEY.cast_signed();
 
 /// A node said something that makes no sense.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -68,19 +68,8 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, BadData> {
         prev_hash: header.prev_blockhash,
         time: header.time,
         nbits,
-        target: target(nbits)?,
+        target: consensus::target(nbits).ok_or(BadData::Target(nbits))?,
     })
-}
-
-/// The target that nBits stand for, little-endian.
-fn target(nbits: u32) -> Result<[u8; 32], BadData> {
-    let negative = nbits & 0x0080_0000 != 0;
-    let overflows = nbits >> 24 > 32;
-    let target = Target::from_compact(CompactTarget::from_consensus(nbits));
-    if negative || overflows || target == Target::ZERO {
-        return Err(BadData::Target(nbits));
-    }
-    Ok(target.to_le_bytes())
 }
 
 pub(super) fn block_hash(bytes: &[u8]) -> Result<BlockHash, BadData> {
@@ -191,33 +180,6 @@ fn height(prefix: &[u8]) -> Result<u32, BadData> {
     if height == 0 { Err(bad()) } else { Ok(height) }
 }
 
-/// The height as the first push of a scriptSig.
-fn push_height(height: u32) -> Vec<u8> {
-    Builder::new().push_int(i64::from(height)).into_script().into_bytes()
-}
-
-/// The coinbase of a transaction-free block after the one that `coinbase` is for, which is transaction-free too.
-///
-/// The node is asked again when the time has come: this is only a guess that it must confirm. `None` when the node builds
-/// its coinbase in a way that we do not know.
-pub(super) fn following_coinbase(
-    coinbase: &CoinbaseTemplate,
-    height: u32,
-    halving_interval: u32,
-) -> Option<CoinbaseTemplate> {
-    let next = height.checked_add(1)?;
-    if coinbase.script_sig_prefix != push_height(height) {
-        return None;
-    }
-    let halves = next.checked_rem(halving_interval)? == 0;
-    Some(CoinbaseTemplate {
-        script_sig_prefix: push_height(next),
-        value_remaining: if halves { coinbase.value_remaining / 2 } else { coinbase.value_remaining },
-        lock_time: if coinbase.lock_time == height - 1 { height } else { coinbase.lock_time },
-        ..coinbase.clone()
-    })
-}
-
 /// Takes the transactions out of a serialised block, without the coinbase.
 pub(super) fn transactions(block: &[u8]) -> Result<Transactions, BadData> {
     if block.len() > MAX_BLOCK_LEN {
@@ -235,13 +197,15 @@ pub(super) fn transactions(block: &[u8]) -> Result<Transactions, BadData> {
 pub(super) fn commitment_output(byte: u8) -> Vec<u8> {
     let mut push = bitcoin::script::PushBytesBuf::from([0xaa, 0x21, 0xa9, 0xed]);
     push.extend_from_slice(&[byte; 32]).expect("short");
-    let script = Builder::new().push_opcode(bitcoin::opcodes::all::OP_RETURN).push_slice(push).into_script();
+    let script =
+        bitcoin::script::Builder::new().push_opcode(bitcoin::opcodes::all::OP_RETURN).push_slice(push).into_script();
     encode::serialize(&TxOut { value: bitcoin::Amount::ZERO, script_pubkey: script })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::consensus::push_height;
 
     const RAW: RawCoinbase<'_> = RawCoinbase {
         version: 2,
@@ -313,14 +277,6 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_positive_and_fits() {
-        for bad in [0, 0x1d80_ffff, 0x2100_ffff, 0xff00_0001, 0x0100_0000] {
-            assert_eq!(target(bad), Err(BadData::Target(bad)), "{bad:#x}");
-        }
-        assert!(target(0x1d00_ffff).is_ok());
-    }
-
-    #[test]
     fn a_merkle_path_is_bounded() {
         let path = |count: u32, len: usize| {
             let hash = vec![3; len];
@@ -331,22 +287,6 @@ mod tests {
         assert_eq!(path(16, 32), Ok(16));
         assert!(path(17, 32).is_err());
         assert!(path(1, 31).is_err());
-    }
-
-    #[test]
-    fn the_following_coinbase_moves_height_subsidy_and_lock_time() {
-        let (now, height) = check(RAW, &[&commitment_output(7)]).unwrap();
-        let next = following_coinbase(&now, height, 150).unwrap();
-        assert_eq!(next.script_sig_prefix, [2, 0x2d, 0x01]);
-        assert_eq!((next.lock_time, next.value_remaining), (300, 2_500_000_000));
-        assert_eq!(next.outputs, now.outputs);
-
-        let before_halving = CoinbaseTemplate { script_sig_prefix: push_height(299), lock_time: 298, ..now.clone() };
-        assert_eq!(following_coinbase(&before_halving, 299, 150).unwrap().value_remaining, 1_250_000_000);
-        assert_eq!(following_coinbase(&before_halving, 299, 210_000).unwrap().value_remaining, 2_500_000_000);
-        assert_eq!(following_coinbase(&now, 301, 150), None, "the prefix is for another height");
-        let elsewhere = CoinbaseTemplate { lock_time: 0, ..now };
-        assert_eq!(following_coinbase(&elsewhere, height, 150).unwrap().lock_time, 0);
     }
 
     #[test]

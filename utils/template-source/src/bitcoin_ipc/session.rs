@@ -17,15 +17,18 @@ use tokio::{
 
 use super::{
     BitcoinIpcConfig,
-    convert::{self, Header},
+    convert::Header,
     error::IpcError,
-    live::Live,
     node::{BuildOptions, Driver, Handle, Node, NodeTemplate, Opening},
-    port::{Closed, Port},
 };
 use crate::{
     CoinbaseTemplate, Command, Constraints, Event, Solution, SubmitOutcome, SubmitPath, Template, TemplateId, Tip,
     Transactions,
+    consensus::{self, halving_interval},
+    subscription::{
+        live::Live,
+        port::{Closed, Port},
+    },
 };
 
 /// Requests for transactions that may wait for the node; more are refused. One answer can have 4 MB.
@@ -139,16 +142,17 @@ impl Lane {
 
 /// Connects, checks what is there, and sends `Up` with the first template and tip.
 pub(super) async fn open(config: &BitcoinIpcConfig, port: &mut Port) -> Result<Session, End> {
-    let (opening, driver) = idle_while(port, Opening::connect(&config.socket)).await??;
+    let (opening, driver) = port.idle_while(Opening::connect(&config.socket)).await??;
     let node = loading(config, port, opening).await?;
-    let (network, description, is_test_chain) = idle_while(port, check_chain(&node, config)).await??;
+    let (network, description, is_test_chain) = port.idle_while(check_chain(&node, config)).await??;
     let constraints = port.constraints;
     let full = BuildOptions { constraints, use_mempool: true, cooldown: !is_test_chain };
-    let full = idle_while(port, async {
-        let full = node.build(full).await?;
-        node.refuse_newer(&full.handle).await.map(|()| full)
-    })
-    .await??;
+    let full = port
+        .idle_while(async {
+            let full = node.build(full).await?;
+            node.refuse_newer(&full.handle).await.map(|()| full)
+        })
+        .await??;
     port.emit(Event::Up { network: Some(network), description });
 
     let mut check_fees =
@@ -179,20 +183,15 @@ pub(super) async fn open(config: &BitcoinIpcConfig, port: &mut Port) -> Result<S
     Ok(session)
 }
 
-/// Blocks between halvings of the subsidy.
-fn halving_interval(network: Network) -> u32 {
-    if network == Network::Regtest { 150 } else { 210_000 }
-}
-
 /// Waits for a node that is loading its chain, on one connection, for each would leave a waiting thread in the node.
 async fn loading(config: &BitcoinIpcConfig, port: &mut Port, opening: Opening) -> Result<Node, End> {
     let mut mining = std::pin::pin!(opening.mining());
-    match idle_while(port, tokio::time::timeout(LOADING_NOTICE, &mut mining)).await? {
+    match port.idle_while(tokio::time::timeout(LOADING_NOTICE, &mut mining)).await? {
         Ok(node) => Ok(node?),
         Err(_) => {
             let reason = format!("the node at {} is still loading its chain; waiting for it", show(&config.socket));
             port.emit(Event::Down { reason, retry_in: Duration::ZERO });
-            Ok(idle_while(port, mining).await??)
+            Ok(port.idle_while(mining).await??)
         }
     }
 }
@@ -213,31 +212,6 @@ async fn check_chain(node: &Node, config: &BitcoinIpcConfig) -> Result<(Network,
 
 fn show(path: &Path) -> String {
     path.display().to_string()
-}
-
-/// Does `work` while commands are answered with the news that there is no connection.
-pub(super) async fn idle_while<T>(port: &mut Port, work: impl Future<Output = T>) -> Result<T, Closed> {
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return Ok(done),
-            command = port.next() => refuse(port, command?),
-        }
-    }
-}
-
-fn refuse(port: &mut Port, command: Command) {
-    let why = || "no connection to the node".to_owned();
-    match command {
-        Command::SetConstraints(_) => {}
-        Command::RequestTransactions(id) => port.emit(Event::Transactions { id, result: Err(why()) }),
-        Command::SubmitSolution(Solution { hash, .. }) => {
-            port.emit(Event::Submitted { hash, path: SubmitPath::Solution, outcome: SubmitOutcome::Failed(why()) });
-        }
-        Command::SubmitBlock { hash, .. } => {
-            port.emit(Event::Submitted { hash, path: SubmitPath::RawBlock, outcome: SubmitOutcome::Failed(why()) });
-        }
-    }
 }
 
 impl Session {
@@ -415,7 +389,7 @@ impl Session {
 
     /// Sends the transaction-free template for the height after that of `template`, which is transaction-free too.
     fn prepare(&mut self, port: &mut Port, template: &NodeTemplate) {
-        let following = convert::following_coinbase(&template.coinbase, template.height, self.halving_interval);
+        let following = consensus::following_coinbase(&template.coinbase, template.height, self.halving_interval);
         let Some(coinbase) = following.filter(|_| template.merkle_path.is_empty()) else { return };
         let id = port.new_id();
         let template = Arc::new(Template {

@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
 use super::*;
-use crate::{Command, Constraints, SubmitOutcome};
+use crate::{Command, Constraints, SubmitOutcome, subscription::backoff::RETRY_FIRST};
 
 type Answer = Result<(), capnp::Error>;
 

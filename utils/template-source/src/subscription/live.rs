@@ -7,15 +7,15 @@ use bitcoin::BlockHash;
 use crate::TemplateId;
 
 /// Tips whose templates are kept, the newest included: a late solution may make a block that wins after all.
-pub(super) const TIPS_KEPT: usize = 3;
+pub(crate) const TIPS_KEPT: usize = 3;
 
 /// Templates that are kept at most, the oldest going first. The node holds a block's transactions for each; with a new template
 /// every ten seconds these reach back for twenty minutes.
-pub(super) const TEMPLATES_KEPT: usize = 128;
+pub(crate) const TEMPLATES_KEPT: usize = 128;
 
 /// Templates by id, each with what is needed to use it (`T`: a handle). Dropping a handle lets the node free the template.
 #[derive(Debug)]
-pub(super) struct Live<T> {
+pub(crate) struct Live<T> {
     templates: VecDeque<(TemplateId, BlockHash, T)>,
     tips: VecDeque<BlockHash>,
 }
@@ -28,7 +28,7 @@ impl<T> Default for Live<T> {
 
 impl<T> Live<T> {
     /// Adds a template that builds on `prev_hash`, and forgets those of old tips.
-    pub(super) fn insert(&mut self, id: TemplateId, prev_hash: BlockHash, template: T) {
+    pub(crate) fn insert(&mut self, id: TemplateId, prev_hash: BlockHash, template: T) {
         if self.tips.back() != Some(&prev_hash) {
             self.tips.retain(|tip| *tip != prev_hash);
             self.tips.push_back(prev_hash);
@@ -43,7 +43,7 @@ impl<T> Live<T> {
         }
     }
 
-    pub(super) fn get(&self, id: TemplateId) -> Option<&T> {
+    pub(crate) fn get(&self, id: TemplateId) -> Option<&T> {
         self.templates.iter().rev().find(|(other, _, _)| *other == id).map(|(_, _, template)| template)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::sync::mpsc;
 
-use crate::{COMMAND_QUEUE, Command, Constraints, Event, TemplateId};
+use crate::{COMMAND_QUEUE, Command, Constraints, Event, Solution, SubmitOutcome, SubmitPath, TemplateId};
 
 /// Answers that may wait for the user before no more commands are read. Together with the few templates and tips that
 /// [`Outbox`] keeps, this bounds it.
@@ -12,21 +12,21 @@ const MAX_WAITING: usize = COMMAND_QUEUE;
 
 /// The user has gone.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Closed;
+pub(crate) struct Closed;
 
 /// Events out, commands in.
-pub(super) struct Port {
+pub(crate) struct Port {
     events: mpsc::Sender<Event>,
     commands: mpsc::Receiver<Command>,
     commands_open: bool,
     outbox: Outbox,
     next_id: u64,
     /// What the user asked for last.
-    pub(super) constraints: Constraints,
+    pub(crate) constraints: Constraints,
 }
 
 impl Port {
-    pub(super) fn new(
+    pub(crate) fn new(
         events: mpsc::Sender<Event>,
         commands: mpsc::Receiver<Command>,
         constraints: Constraints,
@@ -35,14 +35,14 @@ impl Port {
     }
 
     /// A template id that was never used in this subscription.
-    pub(super) fn new_id(&mut self) -> TemplateId {
+    pub(crate) fn new_id(&mut self) -> TemplateId {
         let id = TemplateId(self.next_id);
         self.next_id += 1;
         id
     }
 
     /// Hands an event to the user, at once unless the user is behind.
-    pub(super) fn emit(&mut self, event: Event) {
+    pub(crate) fn emit(&mut self, event: Event) {
         self.outbox.push(event);
         while !self.outbox.queue.is_empty() {
             let Ok(permit) = self.events.try_reserve() else { return };
@@ -53,7 +53,7 @@ impl Port {
     }
 
     /// The next command. Takes over the constraints of [`Command::SetConstraints`]. May be dropped at any time.
-    pub(super) async fn next(&mut self) -> Result<Command, Closed> {
+    pub(crate) async fn next(&mut self) -> Result<Command, Closed> {
         loop {
             let room = self.outbox.queue.len() < MAX_WAITING;
             tokio::select! {
@@ -78,8 +78,36 @@ impl Port {
     }
 
     /// A command that was given before the user went.
-    pub(super) fn leftover(&mut self) -> Option<Command> {
+    pub(crate) fn leftover(&mut self) -> Option<Command> {
         self.commands.try_recv().ok()
+    }
+
+    /// Does `work` while commands are answered with the news that there is no connection.
+    pub(crate) async fn idle_while<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Closed> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                command = self.next() => {
+                    let command = command?;
+                    self.refuse(command);
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, command: Command) {
+        let why = || "no connection to the node".to_owned();
+        match command {
+            Command::SetConstraints(_) => {}
+            Command::RequestTransactions(id) => self.emit(Event::Transactions { id, result: Err(why()) }),
+            Command::SubmitSolution(Solution { hash, .. }) => {
+                self.emit(Event::Submitted { hash, path: SubmitPath::Solution, outcome: SubmitOutcome::Failed(why()) });
+            }
+            Command::SubmitBlock { hash, .. } => {
+                self.emit(Event::Submitted { hash, path: SubmitPath::RawBlock, outcome: SubmitOutcome::Failed(why()) });
+            }
+        }
     }
 }
 
@@ -120,7 +148,7 @@ mod tests {
     use bitcoin::{BlockHash, hashes::Hash};
 
     use super::*;
-    use crate::{CoinbaseTemplate, EVENT_QUEUE, SubmitOutcome, SubmitPath, Template, Tip};
+    use crate::{CoinbaseTemplate, EVENT_QUEUE, Template, Tip};
 
     fn template(id: u64, future: bool) -> Event {
         let coinbase = CoinbaseTemplate {

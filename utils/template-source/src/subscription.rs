@@ -1,0 +1,5 @@
+//! What the sources that ask a Bitcoin node have in common.
+
+pub(crate) mod backoff;
+pub(crate) mod live;
+pub(crate) mod port;
