@@ -1,9 +1,10 @@
 //! The hub: turns templates into jobs, publishes snapshots, and sees found blocks through.
 //!
 //! Sans-io: [`Hub::handle_source`], [`Hub::handle_candidate`] and [`Hub::handle_timeout`] take input,
-//! [`Hub::poll_output`] gives what is to be done. The first source that is up and has a tip is the active one; the others stand by with
+//! [`Hub::poll_output`] gives what is to be done. One source is the [active](Failover) one; the others stand by with
 //! their own templates, and take found blocks.
 
+mod select;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,8 @@ use roles_logic_sv2::{
 };
 use template_source::{Capabilities, Command, Event, Solution, Template, TemplateId, Tip, Transactions};
 
+pub use self::select::Failover;
+use self::select::Selector;
 use crate::{
     blocks::{Action, BlockBook, BlockState, FoundBlock, Origin},
     snapshot::{ActiveTip, Snapshot},
@@ -95,6 +98,11 @@ pub enum PoolEvent {
         /// Why.
         reason: String,
     },
+    /// Miners work on the templates of this source from now on.
+    SourceSelected {
+        /// Index of the source.
+        source: usize,
+    },
     /// All sessions build on a new tip.
     NewTip {
         /// Hash of the block to build on.
@@ -106,9 +114,9 @@ pub enum PoolEvent {
     },
 }
 
+/// What a source has told since it came up.
 #[derive(Debug, Default)]
 struct SourceState {
-    up: bool,
     futures: BTreeMap<TemplateId, Arc<Template>>,
     tip: Option<(Tip, Arc<Template>, Duration)>,
     current: Option<Arc<Template>>,
@@ -135,7 +143,7 @@ struct Incomplete {
 pub struct Hub {
     factory: JobFactory,
     sources: Vec<SourceState>,
-    active: Option<usize>,
+    selector: Selector,
     jobs: BTreeMap<u64, JobRecord>,
     /// Time after which miners get a job with new content although the template is the same.
     refresh: Option<Duration>,
@@ -159,7 +167,7 @@ impl Hub {
         Self {
             factory,
             sources: sources.iter().map(|_| SourceState::default()).collect(),
-            active: None,
+            selector: Selector::new(sources.len()),
             refresh: None,
             refresh_at: None,
             current: None,
@@ -184,6 +192,13 @@ impl Hub {
         self
     }
 
+    /// Changes sources by these times instead of the default ones.
+    #[must_use]
+    pub fn with_failover(mut self, failover: Failover) -> Self {
+        self.selector.set(failover);
+        self
+    }
+
     /// What to do next; `None` when there is nothing left.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
@@ -191,11 +206,12 @@ impl Hub {
 
     /// When [`handle_timeout`](Self::handle_timeout) has work.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        [self.blocks.poll_timeout(), self.refresh_at].into_iter().flatten().min()
+        [self.blocks.poll_timeout(), self.refresh_at, self.selector.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Tries again what failed, and makes new jobs of old templates.
+    /// Tries again what failed, leaves a source that is stuck, and makes new jobs of old templates.
     pub fn handle_timeout(&mut self, now: Duration) {
+        self.select(now);
         if self.refresh_at.is_some_and(|at| at <= now) {
             self.refresh(now);
         }
@@ -214,13 +230,13 @@ impl Hub {
         }
         match event {
             Event::Up { description, .. } => {
-                self.sources[source].up = true;
+                self.sources[source] = SourceState::default();
+                self.selector.up(source);
                 self.event(PoolEvent::SourceUp { source, description });
                 self.with_blocks(|blocks, actions| blocks.source_up(now, source, actions));
-                self.select(now);
             }
             Event::Down { reason, .. } => {
-                self.sources[source].up = false;
+                self.selector.down(now, source);
                 self.event(PoolEvent::SourceDown { source, reason });
                 self.blocks.source_down(source);
                 self.select(now);
@@ -293,7 +309,8 @@ impl Hub {
         } else {
             state.current = Some(template.clone());
         }
-        if self.active == Some(source) {
+        // Before the first tip of a source that has come back, its templates are nothing to work on.
+        if self.selector.active() == Some(source) && self.sources[source].tip.is_some() {
             self.publish(now, source);
         }
     }
@@ -315,25 +332,22 @@ impl Hub {
         state.tip = Some((tip, template, now));
         let decided = self.with_blocks(|blocks, actions| blocks.tip(now, &tip, height, actions));
         self.decided(decided);
-        if self.active == Some(source) {
+        self.selector.tip(source, height);
+        if !self.select(now) && self.selector.active() == Some(source) {
             self.new_tip(now, source);
-        } else {
-            self.select(now);
         }
     }
 
-    /// Makes the first source that is up and has a tip the active one. With none up, the last one's jobs go on.
-    fn select(&mut self, now: Duration) {
-        let best = self.sources.iter().position(|source| source.up && source.tip.is_some());
-        if let Some(best) = best
-            && self.active != Some(best)
-        {
-            if let Some(last) = self.active {
-                tracing::warn!(from = last, to = best, "template source changed");
-            }
-            self.active = Some(best);
-            self.new_tip(now, best);
+    /// Changes to another source where there is reason to. With none up, the last one's jobs go on.
+    fn select(&mut self, now: Duration) -> bool {
+        let last = self.selector.active();
+        let Some(best) = self.selector.select(now) else { return false };
+        if let Some(last) = last {
+            tracing::warn!(from = last, to = best, "template source changed");
         }
+        self.event(PoolEvent::SourceSelected { source: best });
+        self.new_tip(now, best);
+        true
     }
 
     /// The active source has a new tip, or is newly active.

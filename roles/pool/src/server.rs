@@ -407,6 +407,7 @@ fn log(event: &PoolEvent) {
         PoolEvent::SourceDown { source, reason } => {
             tracing::warn!(source, "template source down: {reason}; miners keep their jobs");
         }
+        PoolEvent::SourceSelected { source } => tracing::info!(source, "miners work on templates of this source"),
         PoolEvent::NewTip { prev_hash, height, source } => {
             tracing::info!(source, height, prev_hash = %prev_hash, "new tip");
         }

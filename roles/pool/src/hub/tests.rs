@@ -136,12 +136,15 @@ fn the_verdict_of_a_node_is_told_once() {
 
 #[test]
 fn fails_over_and_back() {
-    let mut hub = hub(2);
+    let mut hub = hub(2).with_failover(Failover { settle: Duration::ZERO, ..Failover::default() });
     start(&mut hub, 1);
     assert_eq!(published(&mut hub).tip.as_ref().unwrap().number, 1);
     // The preferred source comes up on the same tip: a new job, no new tip.
     start(&mut hub, 0);
-    let first = published(&mut hub).tip.clone().unwrap();
+    let done = outputs(&mut hub);
+    assert!(done.iter().any(|output| matches!(output, Output::Event(PoolEvent::SourceSelected { source: 0 }))));
+    let Some(Output::Publish(snapshot)) = done.last() else { panic!("expected a snapshot") };
+    let first = snapshot.tip.clone().unwrap();
     assert_eq!((first.number, first.tip.prev_hash), (1, hash(1)));
     // It goes; the other one is ahead by a block.
     feed(&mut hub, 1, [Event::Template(template(2, 102, true, false)), Event::Tip(tip(2, 2))]);
@@ -152,6 +155,51 @@ fn fails_over_and_back() {
     // It comes back.
     feed(&mut hub, 0, [up(), Event::Template(template(5, 103, true, false)), Event::Tip(tip(5, 3))]);
     assert_eq!(published(&mut hub).tip.as_ref().unwrap().height, 103);
+}
+
+#[test]
+fn a_source_that_comes_back_is_not_used_for_the_tip_it_had() {
+    let mut hub = hub(2).with_failover(Failover { settle: Duration::ZERO, ..Failover::default() });
+    start(&mut hub, 0);
+    start(&mut hub, 1);
+    feed(&mut hub, 0, [down()]);
+    feed(&mut hub, 1, [Event::Template(template(2, 102, true, false)), Event::Tip(tip(2, 2))]);
+    assert_eq!(published(&mut hub).tip.as_ref().unwrap().height, 102);
+    feed(&mut hub, 0, [up()]);
+    assert!(!outputs(&mut hub).iter().any(|output| matches!(output, Output::Publish(_))));
+    // It is behind still, and then it is not.
+    feed(&mut hub, 0, [Event::Template(template(7, 101, true, true)), Event::Tip(tip(7, 1))]);
+    assert!(!outputs(&mut hub).iter().any(|output| matches!(output, Output::Publish(_))));
+    feed(&mut hub, 0, [Event::Template(template(8, 102, true, true)), Event::Tip(tip(8, 2))]);
+    let tip = published(&mut hub).tip.clone().unwrap();
+    assert_eq!((tip.number, tip.height), (2, 102), "no new tip for miners");
+}
+
+#[test]
+fn a_stuck_source_does_not_hold_the_pool_back() {
+    let mut hub = hub(2);
+    start(&mut hub, 0);
+    start(&mut hub, 1);
+    outputs(&mut hub);
+    feed(&mut hub, 1, [Event::Template(template(2, 102, true, false)), Event::Tip(tip(2, 2))]);
+    let stuck_at = NOW + Failover::default().stuck_after;
+    assert_eq!(hub.poll_timeout(), Some(stuck_at));
+    hub.handle_timeout(stuck_at - Duration::from_millis(1));
+    assert!(!outputs(&mut hub).iter().any(|output| matches!(output, Output::Publish(_))));
+    hub.handle_timeout(stuck_at);
+    assert_eq!(published(&mut hub).tip.as_ref().unwrap().height, 102);
+}
+
+#[test]
+fn templates_of_a_source_that_came_back_wait_for_its_tip() {
+    let mut hub = hub(1);
+    start(&mut hub, 0);
+    feed(&mut hub, 0, [down(), up()]);
+    outputs(&mut hub);
+    feed(&mut hub, 0, [Event::Template(template(5, 101, true, true))]);
+    assert!(outputs(&mut hub).is_empty(), "miners know this height already");
+    feed(&mut hub, 0, [Event::Tip(tip(5, 1))]);
+    assert_eq!(published(&mut hub).tip.as_ref().unwrap().number, 1);
 }
 
 #[test]

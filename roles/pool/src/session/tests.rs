@@ -15,7 +15,7 @@ use template_source::Event;
 
 use super::*;
 use crate::{
-    hub::Hub,
+    hub::{Failover, Hub},
     testing::{NOW, Recorder, hub, published, template, tip, up},
 };
 
@@ -442,7 +442,7 @@ fn a_source_that_comes_back_on_the_same_tip_costs_no_connection() {
 #[test]
 fn a_change_of_source_and_back_on_one_tip_sends_no_job_twice() {
     let mut f = fixture();
-    f.hub = hub(2);
+    f.hub = hub(2).with_failover(Failover { settle: Duration::ZERO, ..Failover::default() });
     for (source, id) in [(0, 1), (1, 1)] {
         let first = [up(), Event::Template(template(id, 101, true, false)), Event::Tip(tip(id, 1))];
         first.into_iter().for_each(|event| f.hub.handle_source(NOW, source, event));
@@ -453,9 +453,11 @@ fn a_change_of_source_and_back_on_one_tip_sends_no_job_twice() {
     let down = || Event::Down { reason: "gone".into(), retry_in: Duration::from_secs(1) };
     f.source(down());
     assert_eq!(f.sink.names(), ["NewExtendedMiningJob"]);
-    f.source(up());
-    assert_eq!(f.sink.names(), [""; 0]);
-    f.source(Event::Template(template(2, 101, false, true)));
+    f.hub.handle_source(NOW, 0, up());
+    f.hub.handle_source(NOW, 0, Event::Template(template(2, 101, true, false)));
+    f.source(Event::Tip(tip(2, 1)));
+    assert_eq!(f.sink.names(), ["NewExtendedMiningJob"]);
+    f.source(Event::Template(template(3, 101, false, true)));
     assert_eq!(f.sink.names(), ["NewExtendedMiningJob"]);
     assert_eq!(f.sink.gone, None);
 }
@@ -465,17 +467,23 @@ fn a_change_of_source_and_back_on_one_tip_sends_no_job_twice() {
 fn a_session_that_missed_a_change_of_tip_and_back_goes_on() {
     let mut f = fixture();
     f.hub = hub(2);
-    for (source, block) in [(0, 1), (1, 2)] {
-        let first = [up(), Event::Template(template(1, 101, true, false)), Event::Tip(tip(1, block))];
+    for source in [0, 1] {
+        let first = [up(), Event::Template(template(1, 101, true, false)), Event::Tip(tip(1, 1))];
         first.into_iter().for_each(|event| f.hub.handle_source(NOW, source, event));
     }
     f.notice();
     f.setup(0);
     f.open_extended();
-    // The sources are on two branches; while bytes are unsent, one stands in for the other.
-    f.hub.handle_source(NOW, 0, Event::Down { reason: "gone".into(), retry_in: Duration::from_secs(1) });
-    assert_eq!(published(&mut f.hub).tip.as_ref().map(|tip| tip.number), Some(2));
-    f.source(up());
+    // While bytes are unsent, the first source is stuck, and the second one goes and takes its block along.
+    f.hub.handle_source(NOW, 1, Event::Template(template(2, 102, true, false)));
+    f.hub.handle_source(NOW, 1, Event::Tip(tip(2, 2)));
+    let Failover { stuck_after, .. } = Failover::default();
+    f.hub.handle_timeout(NOW + stuck_after);
+    assert_eq!(published(&mut f.hub).tip.as_ref().map(|tip| (tip.number, tip.height)), Some((2, 102)));
+    let down = Event::Down { reason: "gone".into(), retry_in: Duration::from_secs(1) };
+    f.hub.handle_source(NOW + stuck_after, 1, down);
+    f.hub.handle_timeout(NOW + 2 * stuck_after);
+    f.notice();
     assert_eq!((f.sink.names(), f.sink.gone.as_deref()), (vec![], None));
     f.source(Event::Template(template(2, 101, false, true)));
     assert_eq!(f.sink.names(), ["NewExtendedMiningJob"]);
