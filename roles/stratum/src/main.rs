@@ -26,6 +26,8 @@ enum Command {
     TemplateProvider(template_provider::cli::TemplateProviderArgs),
     /// Mines with the CPU, for tests and demonstrations
     MiningDevice(mining_device::cli::MiningDeviceArgs),
+    /// Lets a swarm of simulated miners loose on a pool
+    Load(load::cli::LoadArgs),
     /// Prints Stratum V2 messages from bytes or a packet capture, field by field
     Decode(decode::DecodeArgs),
     /// Makes an authority key for a pool or a template provider
@@ -43,6 +45,7 @@ async fn main() -> ExitCode {
         Command::Pool(args) => pool::cli::run(args).await,
         Command::TemplateProvider(args) => template_provider::cli::run(args).await,
         Command::MiningDevice(args) => mining_device::cli::run_cli(args).await,
+        Command::Load(args) => load::cli::run_cli(args).await,
         Command::Decode(args) => decode::run(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Config(args) => configuration::print(&args),
