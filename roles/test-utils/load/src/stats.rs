@@ -159,8 +159,8 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Adds what another thread counted.
-    pub(crate) fn add(&mut self, other: Self) {
+    /// Adds what another thread counted, or the same at another time.
+    pub fn add(&mut self, other: Self) {
         self.set_up.add(&other.set_up);
         self.acknowledged.add(&other.acknowledged);
         for (reason, times) in other.failed {
