@@ -6,7 +6,7 @@ mod open;
 mod tests;
 mod vardiff;
 
-use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use binary_sv2::Str0_255;
 use common_messages_sv2::{CommonMessages, SetupConnectionError, SetupConnectionSuccess};
@@ -17,11 +17,14 @@ use mining_sv2::{CloseChannel, Mining, SetCustomMiningJobError, UpdateChannel, U
 use roles_logic_sv2::{
     Target, TargetBounds,
     accounting::AckBatch,
-    channel::server::{Channel, target_for_request},
+    channel::{
+        group::{Channels, Member},
+        server::{Channel, target_for_request},
+    },
     extensions_message,
     extranonce::Space,
     ids::{ChannelId, JobId, SequenceNumber},
-    setup::{Request, Support, answer_extensions},
+    setup::{MiningTerms, Request, Support, answer_extensions},
     share::{RejectReason, Rules, Share, Verdict},
     vardiff::Vardiff,
 };
@@ -65,9 +68,7 @@ pub struct Session {
     deadline: Option<Duration>,
     /// When the channels' targets are looked at next.
     look: Option<Duration>,
-    channels: BTreeMap<ChannelId, OpenChannel>,
-    /// The last id given to a channel; the first id is the group's.
-    last_id: u32,
+    channels: Channels<Box<OpenChannel>>,
     snapshot: Option<Arc<Snapshot>>,
     peer: SocketAddr,
     label: String,
@@ -76,7 +77,7 @@ pub struct Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     AwaitSetup,
-    Open { standard_jobs_only: bool },
+    Open(MiningTerms),
     Closed,
 }
 
@@ -86,20 +87,33 @@ struct OpenChannel {
     channel: Channel,
     user: String,
     acks: AckBatch,
-    /// Number of the tip that was announced; 0 is none.
-    tip: u64,
-    /// The last job that was sent as active, or activated.
-    active: Option<JobId>,
-    /// Future jobs that were sent for the tip to come.
-    futures: Vec<JobId>,
+    told: Told,
     /// What sets its target, if not the client alone.
     vardiff: Option<Vardiff>,
     /// Spare jobs that it got behind the active one.
     spares_used: usize,
 }
 
-/// Id of the group that all channels of a connection belong to; channel ids begin after it.
-const GROUP_ID: ChannelId = ChannelId(1);
+/// What a channel knows of tips and jobs.
+#[derive(Debug, Default)]
+struct Told {
+    /// Number of the tip that was announced; 0 is none.
+    tip: u64,
+    /// The last job that was sent as active, or activated.
+    active: Option<JobId>,
+    /// Future jobs that were sent for the tip to come.
+    futures: Vec<JobId>,
+}
+
+impl Member for Box<OpenChannel> {
+    fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    fn channel_mut(&mut self) -> &mut Channel {
+        &mut self.channel
+    }
+}
 
 impl Session {
     /// A session with a peer that connected at `now`.
@@ -111,8 +125,7 @@ impl Session {
             state: State::AwaitSetup,
             deadline,
             look: None,
-            channels: BTreeMap::new(),
-            last_id: GROUP_ID.0,
+            channels: Channels::new(),
             snapshot: None,
             peer,
             label,
@@ -124,7 +137,7 @@ impl Session {
         self.acknowledge(sink);
         self.state = State::Closed;
         (self.deadline, self.look) = (None, None);
-        self.channels.clear();
+        self.channels = Channels::new();
         sink.disconnect(reason);
     }
 
@@ -136,9 +149,12 @@ impl Session {
         };
         match Support::MINING.answer(&Request::from(&message)) {
             Ok(accepted) => {
-                let standard_jobs_only = message.flags & const_sv2::flags::mining::REQUIRES_STANDARD_JOBS != 0;
+                let terms = match MiningTerms::new(message.flags, accepted.flags) {
+                    Ok(terms) => terms,
+                    Err(error) => return self.close(sink, error),
+                };
                 self.label = format!("{} ({} {})", self.peer, message.vendor, message.firmware);
-                self.state = State::Open { standard_jobs_only };
+                self.state = State::Open(terms);
                 self.deadline = Some(now + self.config.first_channel);
                 sink.send(&SetupConnectionSuccess::from(accepted));
             }
@@ -170,15 +186,13 @@ impl Session {
     fn mining<S: Sink<Report = Candidate>>(
         &mut self,
         now: Duration,
-        standard_jobs_only: bool,
+        terms: MiningTerms,
         message: Mining<'_>,
         sink: &mut S,
     ) {
         match message {
-            Mining::OpenStandardMiningChannel(request) => self.open_standard(now, &request, sink),
-            Mining::OpenExtendedMiningChannel(request) => {
-                self.open_extended(now, standard_jobs_only, &request, sink);
-            }
+            Mining::OpenStandardMiningChannel(request) => self.open_standard(now, terms, &request, sink),
+            Mining::OpenExtendedMiningChannel(request) => self.open_extended(now, terms, &request, sink),
             Mining::UpdateChannel(request) => self.update(now, request, sink),
             Mining::CloseChannel(request) => self.close_channel(&request, sink),
             Mining::SubmitSharesStandard(share) => {
@@ -199,7 +213,7 @@ impl Session {
     fn update<S: Sink>(&mut self, now: Duration, request: UpdateChannel, sink: &mut S) {
         let UpdateChannel { channel_id, nominal_hash_rate, maximum_target } = request;
         let (per_minute, bounds) = (self.config.shares_per_minute, self.config.bounds);
-        let refused = match self.channels.get_mut(&ChannelId(channel_id)) {
+        let refused = match self.channels.get_mut(ChannelId(channel_id)) {
             None => error_code::update_channel::INVALID_CHANNEL_ID,
             Some(open) => {
                 let max_target = maximum_target.into();
@@ -213,7 +227,7 @@ impl Session {
                             }
                             None => self.snapshot.as_ref().map_or(named, |snapshot| snapshot.keep_blocks(named)),
                         };
-                        return open.retarget(now, ChannelId(channel_id), target, self.snapshot.as_deref(), sink);
+                        return open.retarget(now, target, self.snapshot.as_deref(), sink);
                     }
                     Err(error) => error.error_code(),
                 }
@@ -226,13 +240,7 @@ impl Session {
         let id = ChannelId(request.channel_id);
         // A channel's last shares may have come in the same read.
         self.acknowledge(sink);
-        let known = if id == GROUP_ID {
-            // sv2-spec §5.3.9: closing a group closes its channels.
-            !std::mem::take(&mut self.channels).is_empty()
-        } else {
-            self.channels.remove(&id).is_some()
-        };
-        if !known {
+        if self.channels.close(id).is_empty() {
             tracing::debug!(peer = self.label, channel = id.0, "CloseChannel for a channel that is not open");
         }
         if self.channels.is_empty() {
@@ -242,7 +250,7 @@ impl Session {
 
     fn submit<S: Sink<Report = Candidate>>(&mut self, now: Duration, id: ChannelId, share: &Share, sink: &mut S) {
         let sequence_number = share.sequence_number;
-        let Some(open) = self.channels.get_mut(&id) else {
+        let Some(open) = self.channels.get_mut(id) else {
             return refuse(id, sequence_number, RejectReason::InvalidChannelId, sink);
         };
         let verdict = open.channel.submit(now, share);
@@ -257,7 +265,7 @@ impl Session {
                     refuse(id, sequence_number, RejectReason::TooManyShares, sink);
                 }
                 if let Some(target) = open.vardiff.as_mut().and_then(|vardiff| vardiff.on_share(now, work)) {
-                    open.retarget(now, id, target, self.snapshot.as_deref(), sink);
+                    open.retarget(now, target, self.snapshot.as_deref(), sink);
                 }
             }
             Verdict::Rejected { reason, .. } => {
@@ -268,9 +276,9 @@ impl Session {
     }
 
     fn acknowledge<S: Sink>(&mut self, sink: &mut S) {
-        for (id, open) in &mut self.channels {
+        for open in self.channels.iter_mut() {
             if let Some(ack) = open.acks.flush() {
-                sink.send(&ack.message(*id));
+                sink.send(&ack.message(open.channel.id()));
             }
         }
     }
@@ -292,16 +300,16 @@ impl Core for Session {
         payload: &[u8],
         sink: &mut S,
     ) {
-        let standard_jobs_only = match self.state {
+        let terms = match self.state {
             State::Closed => return,
             State::AwaitSetup => return self.setup(now, header, payload, sink),
-            State::Open { standard_jobs_only } => standard_jobs_only,
+            State::Open(terms) => terms,
         };
         if header.extension_type() != 0 {
             return self.extension(header, payload, sink);
         }
         match Mining::decode(header.message_type(), payload) {
-            Ok(message) => self.mining(now, standard_jobs_only, message, sink),
+            Ok(message) => self.mining(now, terms, message, sink),
             Err(error) => self.close(sink, error),
         }
     }
@@ -312,9 +320,7 @@ impl Core for Session {
 
     fn handle_notice<S: Sink<Report = Candidate>>(&mut self, now: Duration, notice: &Arc<Snapshot>, sink: &mut S) {
         self.snapshot = Some(notice.clone());
-        for (id, open) in &mut self.channels {
-            open.announce(now, *id, notice, sink);
-        }
+        self.announce(now, notice, sink);
     }
 
     fn poll_timeout(&self) -> Option<Duration> {

@@ -235,9 +235,26 @@ fn ids_mean_one_thing_for_ever() {
         assert_eq!(insert(taken, group), Err(GroupError::Id(ChannelId(taken))), "{taken}");
     }
     assert_eq!(insert(2, ChannelId(9)), Err(GroupError::UnknownGroup(ChannelId(9))));
-    let mut many = Channels::<Channel>::new();
-    assert!((0..MAX_GROUPS).all(|_| many.open_group(20).is_ok()));
-    assert_eq!(many.open_group(20), Err(GroupError::TooManyGroups));
+}
+
+#[test]
+fn groups_are_bounded_and_those_without_members_make_room() {
+    let mut c = Connection::new();
+    let first = c.server.open_group(20).unwrap();
+    c.open(first, false, Target::MAX);
+    for _ in 1..MAX_GROUPS {
+        let group = c.server.open_group(20).unwrap();
+        c.open(group, false, Target::MAX);
+    }
+    assert_eq!(c.server.open_group(20), Err(GroupError::TooManyGroups));
+    // All but the first lose their members; the next one takes their place, under an id of its own.
+    let groups: Vec<ChannelId> = c.server.groups().map(|group| group.id()).collect();
+    for group in &groups[1..] {
+        assert_eq!(c.server.close(*group).len(), 1);
+    }
+    let next = c.server.open_group(20).unwrap();
+    assert!(next > groups[MAX_GROUPS - 1]);
+    assert!(c.server.groups().map(|group| group.id()).eq([first, next]));
 }
 
 #[test]

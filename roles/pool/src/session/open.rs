@@ -8,13 +8,17 @@ use mining_sv2::{OpenExtendedMiningChannel, OpenMiningChannelError, OpenStandard
 use roles_logic_sv2::{
     OpenSuccess, RequestId,
     accounting::AckBatch,
-    channel::server::{Channel, Open, target_for_request},
+    channel::{
+        group::{GroupChannel, GroupError},
+        server::{Channel, Open, target_for_request},
+    },
     ids::ChannelId,
+    setup::MiningTerms,
     vardiff::Vardiff,
 };
 use stratum_runtime::core::Sink;
 
-use super::{GROUP_ID, OpenChannel, Session, SessionConfig, vardiff::LOOK_INTERVAL};
+use super::{OpenChannel, Session, SessionConfig, Told, vardiff::LOOK_INTERVAL};
 
 /// What both kinds of channels ask for.
 struct Wanted<'a> {
@@ -28,20 +32,21 @@ impl Session {
     pub(super) fn open_standard<S: Sink>(
         &mut self,
         now: Duration,
+        terms: MiningTerms,
         request: &OpenStandardMiningChannel<'_>,
         sink: &mut S,
     ) {
         let OpenStandardMiningChannel { request_id, user_identity: user, nominal_hash_rate, max_target } = request;
         let wanted =
             Wanted { request_id: *request_id, user, nominal_hash_rate: *nominal_hash_rate, max_target: *max_target };
-        let channel = self.open(&wanted).map(Channel::standard);
+        let channel = terms.check_standard_channel().and_then(|()| self.open(&wanted)).map(Channel::standard);
         self.answer_open(now, channel, &wanted, sink);
     }
 
     pub(super) fn open_extended<S: Sink>(
         &mut self,
         now: Duration,
-        standard_jobs_only: bool,
+        terms: MiningTerms,
         request: &OpenExtendedMiningChannel<'_>,
         sink: &mut S,
     ) {
@@ -50,12 +55,10 @@ impl Session {
             Wanted { request_id: *request_id, user, nominal_hash_rate: *nominal_hash_rate, max_target: *max_target };
         // Devices in the field expect exactly the size that they asked for.
         let size = usize::from(request.min_extranonce_size);
-        let channel = if standard_jobs_only {
-            Err(code::EXTENDED_CHANNELS_NOT_SUPPORTED_FOR_STANDARD_JOBS)
-        } else {
-            self.open(&wanted)
-                .and_then(|open| Channel::extended(open, size).map_err(|_| code::MIN_EXTRANONCE_SIZE_TOO_LARGE))
-        };
+        let channel = terms
+            .check_extended_channel()
+            .and_then(|()| self.open(&wanted))
+            .and_then(|open| Channel::extended(open, size).map_err(|_| code::MIN_EXTRANONCE_SIZE_TOO_LARGE));
         self.answer_open(now, channel, &wanted, sink);
     }
 
@@ -73,15 +76,16 @@ impl Session {
         let target = self.snapshot.as_ref().map_or(target, |snapshot| snapshot.keep_blocks(target));
         let slot = self.config.space.allocate().map_err(|_| code::CHANNEL_CAPACITY_EXHAUSTED)?;
         // Ids are never used twice on a connection; a peer that uses up all of them has to connect anew.
-        self.last_id = self.last_id.checked_add(1).ok_or(code::CHANNEL_CAPACITY_EXHAUSTED)?;
-        Ok(Open {
-            channel_id: ChannelId(self.last_id),
-            group_channel_id: GROUP_ID,
-            slot,
-            max_target,
-            target,
-            rules: self.config.rules,
-        })
+        let group_channel_id = self.group(slot.full_prefix().len()).map_err(|_| code::CHANNEL_CAPACITY_EXHAUSTED)?;
+        let channel_id = self.channels.next_id().map_err(|_| code::CHANNEL_CAPACITY_EXHAUSTED)?;
+        Ok(Open { channel_id, group_channel_id, slot, max_target, target, rules: self.config.rules })
+    }
+
+    /// The group for a new channel. A group's jobs are the same for all its members.
+    fn group(&mut self, full_extranonce_size: usize) -> Result<ChannelId, GroupError> {
+        let fits = |group: &&GroupChannel| group.full_extranonce_size() == full_extranonce_size;
+        let group = self.channels.groups().find(fits).map(GroupChannel::id);
+        group.map_or_else(|| self.channels.open_group(full_extranonce_size), Ok)
     }
 
     /// Sends the answer, and behind it the channel's first job (sv2-spec §5.3.15).
@@ -117,19 +121,13 @@ impl Session {
         if vardiff.is_some() && self.look.is_none() {
             self.look = Some(now + LOOK_INTERVAL);
         }
-        let mut open = OpenChannel {
-            channel,
-            user,
-            acks: AckBatch::new(),
-            tip: 0,
-            active: None,
-            futures: Vec::new(),
-            vardiff,
-            spares_used: 0,
-        };
-        if let Some(snapshot) = &self.snapshot {
-            open.announce(now, id, snapshot, sink);
+        let open = OpenChannel { channel, user, acks: AckBatch::new(), told: Told::default(), vardiff, spares_used: 0 };
+        if let Err(error) = self.channels.insert(Box::new(open)) {
+            tracing::error!(peer = self.label, channel = id.0, "channel can not be kept: {error}");
+            return self.close(sink, "internal error: a channel does not fit its group");
         }
-        self.channels.insert(id, open);
+        if let Some(snapshot) = self.snapshot.clone() {
+            self.announce_to(now, id, &snapshot, sink);
+        }
     }
 }

@@ -1,4 +1,5 @@
 mod requirements;
+mod groups;
 
 use std::{sync::Arc, time::Duration};
 
@@ -85,6 +86,27 @@ impl Fixture {
         success
     }
 
+    /// Opens a channel of either kind, and gives the name of its jobs' message.
+    fn open(&mut self, kind: Opened) -> &'static str {
+        match kind {
+            Opened::Extended => self.send(&extended(8)),
+            Opened::Standard => self.send(&standard()),
+        }
+        let names = self.sink.names();
+        assert!(names[0].starts_with("Open") && names[2] == "SetNewPrevHash", "{names:?}");
+        names[1]
+    }
+
+    /// Id and `min_ntime` of the job that was sent last.
+    fn last_job(&self) -> (u32, Option<u32>) {
+        let (header, payload) = self.sink.sent.last().unwrap();
+        match Mining::decode(header.message_type(), payload).unwrap() {
+            Mining::NewMiningJob(job) => (job.job_id, job.min_ntime),
+            Mining::NewExtendedMiningJob(job) => (job.job_id, job.min_ntime),
+            other => panic!("expected a job, got {other:?}"),
+        }
+    }
+
     /// Nonces from `first` on, until a share is a block, or is none.
     fn mine(&mut self, channel_id: u32, job_id: u32, first: u32, block: bool) -> u32 {
         for nonce in first.. {
@@ -97,6 +119,12 @@ impl Fixture {
         }
         unreachable!()
     }
+}
+
+#[derive(Clone, Copy)]
+enum Opened {
+    Extended,
+    Standard,
 }
 
 fn setup(protocol: u8, version: u16, flags: u32) -> SetupConnection<'static> {
@@ -263,25 +291,25 @@ fn channels_that_can_not_be() {
 
 #[test]
 fn a_prepared_job_needs_only_a_previous_hash() {
-    let mut f = fixture();
-    f.setup(0);
-    f.open_extended();
-    f.send(&standard());
-    f.sink.sent.clear();
-    f.source(Event::Template(template(2, 102, true, false)));
-    assert_eq!(f.last::<NewExtendedMiningJob<'_>>().min_ntime, None);
-    let prepared = f.last::<NewMiningJob>();
-    assert_eq!(prepared.min_ntime, None);
-    assert_eq!(f.sink.names(), ["NewExtendedMiningJob", "NewMiningJob"]);
-    f.source(Event::Tip(tip(2, 2)));
-    assert_eq!(f.last::<SetNewPrevHash>().job_id, prepared.job_id);
-    assert_eq!(f.sink.names(), ["SetNewPrevHash", "SetNewPrevHash"]);
-    // More fees: an active job. The same state again: nothing.
-    f.source(Event::Template(template(3, 102, false, true)));
-    assert_eq!(f.last::<NewMiningJob>().min_ntime, Some(NOW.as_secs() as u32));
-    assert_eq!(f.sink.names(), ["NewExtendedMiningJob", "NewMiningJob"]);
-    f.source(Event::Template(template(3, 102, false, true)));
-    assert_eq!(f.sink.names(), [""; 0]);
+    for channel in [Opened::Extended, Opened::Standard] {
+        let mut f = fixture();
+        f.setup(0);
+        let job = f.open(channel);
+        f.sink.sent.clear();
+        f.source(Event::Template(template(2, 102, true, false)));
+        let (prepared, min_ntime) = f.last_job();
+        assert_eq!(min_ntime, None);
+        assert_eq!(f.sink.names(), [job]);
+        f.source(Event::Tip(tip(2, 2)));
+        assert_eq!(f.last::<SetNewPrevHash>().job_id, prepared);
+        assert_eq!(f.sink.names(), ["SetNewPrevHash"]);
+        // More fees: an active job. The same state again: nothing.
+        f.source(Event::Template(template(3, 102, false, true)));
+        assert_eq!(f.last_job().1, Some(NOW.as_secs() as u32));
+        assert_eq!(f.sink.names(), [job]);
+        f.source(Event::Template(template(3, 102, false, true)));
+        assert_eq!(f.sink.names(), [""; 0]);
+    }
 }
 
 #[test]
@@ -376,6 +404,7 @@ fn closing_gives_the_space_back() {
     f.setup(0);
     let channel_id = f.open_extended().channel_id;
     f.send(&standard());
+    let group = f.last::<OpenStandardMiningChannelSuccess>().group_channel_id;
     let space = f.session.config.space.clone();
     assert_eq!(space.live(), 2);
     let reason_code = || Str0_255::from_truncated("shutdown");
@@ -384,7 +413,7 @@ fn closing_gives_the_space_back() {
     f.send(&CloseChannel { channel_id: 500, reason_code: reason_code() });
     assert!(f.sink.gone.is_none());
     // The group closes all that is left, and with it the connection has no purpose.
-    f.send(&CloseChannel { channel_id: GROUP_ID.0, reason_code: reason_code() });
+    f.send(&CloseChannel { channel_id: group, reason_code: reason_code() });
     assert_eq!(space.live(), 0);
     assert!(f.sink.gone.unwrap().contains("all channels closed"));
 }
@@ -587,7 +616,7 @@ fn a_silent_channel_is_eased_until_it_has_no_spare_jobs_and_then_with_everybodys
     // 1, 3, 5, 7 and 9 steps in five minutes; three jobs were left.
     let with_job = vec!["SetTarget", "NewExtendedMiningJob"];
     assert_eq!(sent, [with_job.clone(), with_job.clone(), with_job, vec!["SetTarget"], vec!["SetTarget"]]);
-    let open = f.session.channels.get(&ChannelId(channel)).unwrap();
+    let open = f.session.channels.get(ChannelId(channel)).unwrap();
     assert_eq!(open.channel.target().leading_zeros(), 42 - 25);
     f.hub.handle_timeout(NOW + Duration::from_secs(300));
     f.notice();
@@ -606,7 +635,7 @@ fn shares_are_never_harder_than_blocks() {
     for nonce in 0..100 {
         f.send(&share(channel, 1, nonce));
     }
-    let open = f.session.channels.get(&ChannelId(channel)).unwrap();
+    let open = f.session.channels.get(ChannelId(channel)).unwrap();
     assert_eq!(open.channel.target().leading_zeros(), 1);
 }
 
@@ -617,11 +646,11 @@ fn who_names_no_hashrate_gets_the_start_and_without_vardiff_targets_stay() {
     (config.start, config.vardiff) = (Some(Target::from_zero_bits(44)), false);
     f.setup(0);
     f.open_extended();
-    let open = f.session.channels.first_key_value().unwrap().1;
+    let open = f.session.channels.iter().next().unwrap();
     assert_eq!(open.channel.target(), Target::from_zero_bits(44));
     assert_eq!(f.session.poll_timeout(), None);
     f.send(&OpenStandardMiningChannel { nominal_hash_rate: 1e12, ..standard() });
-    let open = f.session.channels.last_key_value().unwrap().1;
+    let open = f.session.channels.iter().last().unwrap();
     assert_eq!(open.channel.target(), Target::from_zero_bits(42));
 }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use roles_logic_sv2::{Target, channel::server::ChannelError, ids::ChannelId};
+use roles_logic_sv2::{Target, channel::server::ChannelError};
 use stratum_runtime::core::Sink;
 
-use super::{OpenChannel, Session};
+use super::{OpenChannel, Session, announce::send_job_message};
 use crate::snapshot::Snapshot;
 
 /// Time between two looks at channels that may be too slow for their targets.
@@ -15,11 +15,11 @@ impl Session {
     /// Eases what is too slow.
     pub(super) fn look<S: Sink>(&mut self, now: Duration, sink: &mut S) {
         self.look = (!self.channels.is_empty()).then(|| now + LOOK_INTERVAL);
-        for (id, open) in &mut self.channels {
+        for open in self.channels.iter_mut() {
             // Before its first job a device has nothing to deliver.
-            let vardiff = open.vardiff.as_mut().filter(|_| open.active.is_some());
+            let vardiff = open.vardiff.as_mut().filter(|_| open.told.active.is_some());
             if let Some(target) = vardiff.and_then(|vardiff| vardiff.on_timer(now)) {
-                open.retarget(now, *id, target, self.snapshot.as_deref(), sink);
+                open.retarget(now, target, self.snapshot.as_deref(), sink);
             }
         }
     }
@@ -30,7 +30,6 @@ impl OpenChannel {
     pub(super) fn retarget<S: Sink>(
         &mut self,
         now: Duration,
-        id: ChannelId,
         target: Target,
         snapshot: Option<&Snapshot>,
         sink: &mut S,
@@ -39,27 +38,25 @@ impl OpenChannel {
         if self.channel.set_target(target) == before {
             return;
         }
+        let id = self.channel.id();
         let hashrate = self.vardiff.as_ref().and_then(|vardiff| vardiff.hashrate(now));
         let (from, to) = (before.difficulty(), target.difficulty());
         tracing::debug!(user = self.user, channel = id.0, from, to, hashrate, "difficulty changed");
         sink.send(&self.channel.set_target_message());
-        if let Err(error) = snapshot.map_or(Ok(()), |snapshot| self.send_spare(now, id, snapshot, sink)) {
+        if let Err(error) = snapshot.map_or(Ok(()), |snapshot| self.send_spare(now, snapshot, sink)) {
             tracing::error!(channel = id.0, "spare job can not be announced: {error}");
             sink.disconnect("internal error: a job does not fit its channel");
         }
     }
 
     /// The next spare job, if there is one left; else the channel waits for the next job that all get.
-    fn send_spare<S: Sink>(
-        &mut self,
-        now: Duration,
-        id: ChannelId,
-        snapshot: &Snapshot,
-        sink: &mut S,
-    ) -> Result<(), ChannelError> {
-        let Some(tip) = snapshot.tip.as_ref().filter(|tip| self.tip == tip.number) else { return Ok(()) };
+    fn send_spare<S: Sink>(&mut self, now: Duration, snapshot: &Snapshot, sink: &mut S) -> Result<(), ChannelError> {
+        let Some(tip) = snapshot.tip.as_ref().filter(|tip| self.told.tip == tip.number) else { return Ok(()) };
         let Some(spare) = tip.spares.get(self.spares_used) else { return Ok(()) };
         self.spares_used += 1;
-        self.send_job(now, id, spare, Some(tip.tip.min_ntime), sink)
+        let min_ntime = Some(tip.tip.min_ntime);
+        self.channel.on_new_job(now, spare.clone(), min_ntime)?;
+        send_job_message(Some(&self.channel), self.channel.id(), spare, min_ntime, sink);
+        Ok(())
     }
 }

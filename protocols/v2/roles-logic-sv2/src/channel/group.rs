@@ -8,7 +8,7 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
-use core::{fmt, ops::RangeInclusive, time::Duration};
+use core::{fmt, time::Duration};
 
 use binary_sv2::Seq0_64K;
 use mining_sv2::{SetCustomMiningJob, SetCustomMiningJobSuccess, SetGroupChannel, SetTarget};
@@ -25,8 +25,9 @@ use crate::{
     tip::Tip,
 };
 
-/// Groups that a connection may have: each (payout, version policy) takes one.
-pub const MAX_GROUPS: usize = 256;
+/// Groups with members that a connection may have: each (payout, version policy) takes one, so that a proxy whose miners are
+/// all paid at addresses of their own has as many as channels. One more is refused; a group without members makes room.
+pub const MAX_GROUPS: usize = 4_096;
 
 /// What a server keeps per channel: the channel itself, or a struct of its own around it.
 pub trait Member {
@@ -155,6 +156,9 @@ impl<M: Member> Channels<M> {
     /// A new group for channels of this full extranonce size.
     pub fn open_group(&mut self, full_extranonce_size: usize) -> Result<ChannelId, GroupError> {
         if self.groups.len() >= MAX_GROUPS {
+            self.groups.retain(|_, group| !group.members.is_empty());
+        }
+        if self.groups.len() >= MAX_GROUPS {
             return Err(GroupError::TooManyGroups);
         }
         let id = self.next_id()?;
@@ -220,17 +224,22 @@ impl<M: Member> Channels<M> {
 
     /// The channels that a message with this id is for: one, or a group's; none when nothing has the id.
     pub fn addressed(&self, id: ChannelId) -> impl Iterator<Item = &M> {
-        self.channels.range(self.range(id)).map(|(_, member)| member).filter(move |member| is_for(*member, id))
+        let members = self.groups.get(&id).into_iter().flat_map(|group| group.members.iter().copied());
+        let own = self.channels.contains_key(&id).then_some(id);
+        members.chain(own).filter_map(|id| self.channels.get(&id))
     }
 
-    fn addressed_mut(&mut self, id: ChannelId) -> impl Iterator<Item = &mut M> {
-        let range = self.range(id);
-        self.channels.range_mut(range).map(|(_, member)| member).filter(move |member| is_for(*member, id))
-    }
-
-    /// Where to look for the channels that are addressed.
-    fn range(&self, id: ChannelId) -> RangeInclusive<ChannelId> {
-        if self.groups.contains_key(&id) { ChannelId(0)..=ChannelId(u32::MAX) } else { id..=id }
+    /// Changes each channel that a message with this id is for, by id, until one fails.
+    pub fn try_for_each_mut<E>(
+        &mut self,
+        id: ChannelId,
+        mut change: impl FnMut(&mut M) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Self { channels, groups, .. } = self;
+        if let Some(group) = groups.get(&id) {
+            return group.members.iter().try_for_each(|id| channels.get_mut(id).map_or(Ok(()), &mut change));
+        }
+        channels.get_mut(&id).map_or(Ok(()), change)
     }
 
     fn known(&self, id: ChannelId) -> Result<(), GroupError> {
@@ -238,7 +247,8 @@ impl<M: Member> Channels<M> {
         if known { Ok(()) } else { Err(GroupError::UnknownChannel(id)) }
     }
 
-    /// Closes a channel, or all of a group's (sv2-spec §5.3.9), and returns them. A group stays, for channels to come.
+    /// Closes a channel, or all of a group's (sv2-spec §5.3.9), and returns them. A group stays, for channels to come, until there
+    /// are [`MAX_GROUPS`].
     pub fn close(&mut self, id: ChannelId) -> Vec<M> {
         let closed: Vec<ChannelId> = self.addressed(id).map(|member| member.channel().id()).collect();
         let group_of = |channels: &BTreeMap<_, M>, id| channels.get(&id).map(|m| m.channel().group_id());
@@ -288,11 +298,11 @@ impl<M: Member> Channels<M> {
         for channel in self.addressed(to).map(Member::channel) {
             channel.check_new_job(job, min_ntime).map_err(|error| GroupError::member(channel, error))?;
         }
-        for channel in self.addressed_mut(to).map(Member::channel_mut) {
+        self.try_for_each_mut(to, |member| {
+            let channel = member.channel_mut();
             let result = channel.on_new_job(now, job.clone(), min_ntime);
-            result.map_err(|error| GroupError::member(channel, error))?; // checked above
-        }
-        Ok(())
+            result.map_err(|error| GroupError::member(channel, error)) // checked above
+        })
     }
 
     /// A tip for a channel or a group; each must have the job as a future job (sv2-spec §5.3.17).
@@ -307,11 +317,11 @@ impl<M: Member> Channels<M> {
         if let Some(channel) = self.addressed(to).map(Member::channel).find(|channel| !channel.has_future_job(job_id)) {
             return Err(GroupError::member(channel, ChannelError::UnknownFutureJob(job_id)));
         }
-        for channel in self.addressed_mut(to).map(Member::channel_mut) {
+        self.try_for_each_mut(to, |member| {
+            let channel = member.channel_mut();
             let result = channel.on_set_new_prev_hash(now, job_id, tip.clone());
-            result.map_err(|error| GroupError::member(channel, error))?; // checked above
-        }
-        Ok(())
+            result.map_err(|error| GroupError::member(channel, error)) // checked above
+        })
     }
 
     /// Answers a SetCustomMiningJob for an extended channel or a group, whose standard channels are left alone
@@ -333,13 +343,15 @@ impl<M: Member> Channels<M> {
         let job = custom::build(now, request, first.full_extranonce_size(), &tip, tokens, rules, id)?;
         let job = Arc::new(job);
         let on_tip = |channel: &Channel| channel.tip().is_some_and(|other| other.prev_hash == tip.prev_hash);
-        for channel in self.addressed_mut(to).map(Member::channel_mut) {
-            if is_extended(channel) && on_tip(channel) {
-                // A fresh id on a channel with a tip: there is nothing left to refuse.
-                let result = channel.on_new_job(now, job.clone(), Some(request.min_ntime));
-                result.map_err(|_| CustomJobError::Channel)?;
+        self.try_for_each_mut(to, |member| {
+            let channel = member.channel_mut();
+            if !is_extended(channel) || !on_tip(channel) {
+                return Ok(());
             }
-        }
+            // A fresh id on a channel with a tip: there is nothing left to refuse.
+            let result = channel.on_new_job(now, job.clone(), Some(request.min_ntime));
+            result.map_err(|_| CustomJobError::Channel)
+        })?;
         let SetCustomMiningJob { channel_id, request_id, .. } = *request;
         Ok(SetCustomMiningJobSuccess { channel_id, request_id, job_id: job.id().0 })
     }
@@ -349,16 +361,12 @@ impl<M: Member> Channels<M> {
     pub fn set_target(&mut self, to: ChannelId, target: Target) -> Result<SetTarget, GroupError> {
         self.known(to)?;
         let target = self.addressed(to).map(|member| member.channel().max_target()).fold(target, Target::min);
-        for channel in self.addressed_mut(to).map(Member::channel_mut) {
-            channel.set_target(target);
-        }
+        self.try_for_each_mut(to, |member| {
+            member.channel_mut().set_target(target);
+            Ok::<_, GroupError>(())
+        })?;
         Ok(SetTarget { channel_id: to.0, maximum_target: target.into() })
     }
-}
-
-fn is_for<M: Member>(member: &M, id: ChannelId) -> bool {
-    let channel = member.channel();
-    channel.id() == id || channel.group_id() == id
 }
 
 impl GroupError {

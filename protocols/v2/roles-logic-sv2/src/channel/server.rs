@@ -332,7 +332,7 @@ impl Channel {
         if job.full_extranonce_size() != self.full_size {
             return Err(ChannelError::ExtranonceSize { expected: self.full_size, got: job.full_extranonce_size() });
         }
-        if self.has_future_job(id) || self.active.iter().any(|active| active.job.id() == id) {
+        if self.has_future_job(id) || self.has_active_job(id) {
             return Err(ChannelError::JobIdInUse(id));
         }
         if min_ntime.is_some() && self.tip.is_none() {
@@ -499,6 +499,11 @@ impl Channel {
             rules: &self.rules,
         };
         validate(now, share, &context, &mut self.seen)
+    }
+
+    /// Whether the job is one that shares are taken for.
+    pub fn has_active_job(&self, id: JobId) -> bool {
+        self.active.iter().any(|active| active.job.id() == id)
     }
 
     /// Ids of the jobs that shares are taken for, oldest first.
