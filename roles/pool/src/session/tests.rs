@@ -1,5 +1,5 @@
-mod requirements;
 mod groups;
+mod requirements;
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,9 +7,9 @@ use binary_sv2::{B0_32, Message, Seq0_64K, Str0_255, U256, from_bytes};
 use common_messages_sv2::{Reconnect, SetupConnection, SetupConnectionError};
 use extensions_sv2::{RequestExtensions, RequestExtensionsError};
 use mining_sv2::{
-    NewExtendedMiningJob, NewMiningJob, OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess,
-    OpenMiningChannelError, OpenStandardMiningChannel, OpenStandardMiningChannelSuccess, SetNewPrevHash,
-    SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, SubmitSharesSuccess, UpdateChannel,
+    NewExtendedMiningJob, OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess, OpenMiningChannelError,
+    OpenStandardMiningChannel, OpenStandardMiningChannelSuccess, SetNewPrevHash, SubmitSharesError,
+    SubmitSharesExtended, SubmitSharesStandard, SubmitSharesSuccess, UpdateChannel,
 };
 use roles_logic_sv2::extranonce::Layout;
 use template_source::Event;
