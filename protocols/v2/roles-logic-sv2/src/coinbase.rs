@@ -5,7 +5,7 @@ use core::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::sha::{Message, sha256d_64};
+use crate::sha::{Message, merkle_root};
 
 /// Bytes of nVersion, after which BIP 141 puts marker and flag.
 const VERSION_LEN: usize = 4;
@@ -69,7 +69,7 @@ impl SplitCoinbase {
 
     /// Merkle root with this full extranonce, in the byte order of a block header.
     pub fn merkle_root(&self, extranonce: &[u8], merkle_path: &[[u8; 32]]) -> [u8; 32] {
-        merkle_path.iter().fold(self.txid(extranonce), |root, sibling| sha256d_64(&root, sibling))
+        merkle_root(&self.txid(extranonce), merkle_path)
     }
 
     /// The transaction as its txid is computed: without the fields of BIP 141.

@@ -2,7 +2,7 @@
 
 use bitcoin::{BlockHash, hashes::Hash as _};
 
-use crate::sha::sha256d_80;
+use crate::sha::{header_end, header_start, sha256d_80};
 
 /// Length of a serialised block header in bytes.
 pub const HEADER_LEN: usize = 80;
@@ -41,6 +41,18 @@ impl Header {
     pub fn hash(&self) -> BlockHash {
         BlockHash::from_byte_array(sha256d_80(&self.to_bytes()))
     }
+
+    /// The state of SHA-256 after the first 64 bytes: all but the merkle root's last four, nTime, nBits and nonce.
+    pub(crate) fn start(&self) -> [u32; 8] {
+        header_start(&self.to_bytes())
+    }
+
+    /// The hash, from [`start`](Self::start) and what is behind it.
+    pub(crate) fn hash_from(start: [u32; 8], root: &[u8; 32], ntime: u32, nbits: u32, nonce: u32) -> BlockHash {
+        let [.., a, b, c, d] = *root;
+        let words = [u32::from_be_bytes([a, b, c, d]), ntime.swap_bytes(), nbits.swap_bytes(), nonce.swap_bytes()];
+        BlockHash::from_byte_array(header_end(start, words))
+    }
 }
 
 #[cfg(test)]
@@ -59,6 +71,9 @@ mod tests {
             nonce: 2_083_236_893,
         };
         assert_eq!(header.hash(), block.block_hash());
+        let from_start =
+            Header::hash_from(header.start(), &header.merkle_root, header.ntime, header.nbits, header.nonce);
+        assert_eq!(from_start, block.block_hash());
         assert_eq!(header.to_bytes().as_slice(), bitcoin::consensus::serialize(&block.header));
     }
 }

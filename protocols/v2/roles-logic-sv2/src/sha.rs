@@ -39,28 +39,42 @@ const AFTER_80: [u8; BLOCK] = padded(16, 80);
 const AFTER_32: [u8; BLOCK] = padded(32, 32);
 
 /// SHA-256 of the first hash's state.
-fn second(state: &[u32; 8]) -> [u8; 32] {
+fn second(first: &[u32; 8]) -> [u8; 32] {
     let mut block = AFTER_32;
-    for (bytes, word) in block.chunks_exact_mut(4).zip(state) {
-        bytes.copy_from_slice(&word.to_be_bytes());
-    }
+    put(first, &mut block);
     let mut state = START;
     compress256(&mut state, &[block.into()]);
     let mut hash = [0; 32];
-    for (bytes, word) in hash.chunks_exact_mut(4).zip(state) {
-        bytes.copy_from_slice(&word.to_be_bytes());
-    }
+    put(&state, &mut hash);
     hash
 }
 
-/// Double SHA-256 of two hashes, one after the other: a step up a merkle tree.
-pub(crate) fn sha256d_64(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
-    let mut block = [0; BLOCK];
-    block[..32].copy_from_slice(left);
-    block[32..].copy_from_slice(right);
-    let mut state = START;
-    compress256(&mut state, &[block.into(), AFTER_64.into()]);
-    second(&state)
+/// Words as bytes, the most significant first, at the beginning of `out`.
+fn put(words: &[u32], out: &mut [u8]) {
+    for (bytes, word) in out.chunks_exact_mut(4).zip(words) {
+        bytes.copy_from_slice(&word.to_be_bytes());
+    }
+}
+
+/// Root of a merkle tree from its first leaf and the siblings on the way up: each step is the double SHA-256 of two hashes.
+///
+/// Each hash is written where the next one reads it: a copy between would cost as much as five rounds.
+pub(crate) fn merkle_root(leaf: &[u8; 32], path: &[[u8; 32]]) -> [u8; 32] {
+    let mut pair: [Block; 2] = [[0; BLOCK].into(), AFTER_64.into()];
+    let mut again: [Block; 1] = [AFTER_32.into()];
+    pair[0][..32].copy_from_slice(leaf);
+    for sibling in path {
+        pair[0][32..].copy_from_slice(sibling);
+        let mut state = START;
+        compress256(&mut state, &pair);
+        put(&state, &mut again[0]);
+        state = START;
+        compress256(&mut state, &again);
+        put(&state, &mut pair[0]);
+    }
+    let mut root = [0; 32];
+    root.copy_from_slice(&pair[0][..32]);
+    root
 }
 
 /// State after the first block of a header, which ends before the last bytes of its merkle root.
@@ -72,17 +86,23 @@ pub(crate) fn header_start(header: &[u8; 80]) -> [u32; 8] {
     state
 }
 
-/// Double SHA-256 of a block header from the state after its first block.
-pub(crate) fn sha256d_80_from(mut state: [u32; 8], header: &[u8; 80]) -> [u8; 32] {
+/// Double SHA-256 of a block header from the state after its first block, and the four words behind that block as SHA-256
+/// reads them: most significant byte first.
+pub(crate) fn header_end(mut state: [u32; 8], words: [u32; 4]) -> [u8; 32] {
     let mut last = AFTER_80;
-    last[..16].copy_from_slice(&header[BLOCK..]);
+    put(&words, &mut last);
     compress256(&mut state, &[last.into()]);
     second(&state)
 }
 
 /// Double SHA-256 of a block header.
 pub(crate) fn sha256d_80(header: &[u8; 80]) -> [u8; 32] {
-    sha256d_80_from(header_start(header), header)
+    let (mut first, mut last) = ([0; BLOCK], AFTER_80);
+    first.copy_from_slice(&header[..BLOCK]);
+    last[..16].copy_from_slice(&header[BLOCK..]);
+    let mut state = START;
+    compress256(&mut state, &[first.into(), last.into()]);
+    second(&state)
 }
 
 /// A message with a gap: whole blocks before the gap are hashed, the rest is laid out in blocks with its padding.
@@ -159,8 +179,14 @@ mod tests {
         #[test]
         fn fixed_lengths(header in prop::collection::vec(any::<u8>(), 80)) {
             prop_assert_eq!(sha256d_80(header.as_slice().try_into().unwrap()), expected(&header));
-            let (left, right) = (header[..32].try_into().unwrap(), header[32..64].try_into().unwrap());
-            prop_assert_eq!(sha256d_64(left, right), expected(&header[..64]));
+            let words = core::array::from_fn(|i| u32::from_be_bytes(header[64 + 4 * i..][..4].try_into().unwrap()));
+            prop_assert_eq!(header_end(header_start(header.as_slice().try_into().unwrap()), words), expected(&header));
+        }
+
+        #[test]
+        fn merkle_roots(leaf: [u8; 32], path in prop::collection::vec(any::<[u8; 32]>(), 0..16)) {
+            let root = path.iter().fold(leaf, |root, sibling| expected(&[root, *sibling].concat()));
+            prop_assert_eq!(merkle_root(&leaf, &path), root);
         }
 
         #[test]

@@ -8,7 +8,7 @@ mod seen;
 use alloc::{boxed::Box, sync::Arc};
 use core::{cell::Cell, fmt, time::Duration};
 
-use bitcoin::{BlockHash, hashes::Hash as _};
+use bitcoin::BlockHash;
 use const_sv2::error_code::submit_shares as code;
 pub use seen::{REMEMBERED_TIPS, SeenShares};
 
@@ -17,7 +17,6 @@ use crate::{
     header::{HEADER_LEN, Header},
     ids::{JobId, SequenceNumber},
     job::Job,
-    sha::{header_start, sha256d_80_from},
     target::Target,
     tip::Tip,
 };
@@ -27,7 +26,7 @@ use crate::{
 /// Devices roll nTime ahead when they run out of other space; consensus allows two hours.
 pub const DEFAULT_NTIME_TOLERANCE: u32 = 600;
 
-/// Shares that a channel may have accepted on one tip, unless configured otherwise; 11 to 21 bytes each.
+/// Shares that a channel may have accepted on one tip, unless configured otherwise; 16 to 32 bytes each.
 ///
 /// At six shares a minute it lasts for 45 hours. At the bound further shares are refused with `too-many-shares` until the
 /// next tip: forgetting an old share instead would let it be sent, and credited, again.
@@ -130,18 +129,23 @@ impl FixedRoot {
         self.root
     }
 
-    fn hash(&self, header: &Header) -> BlockHash {
-        let bytes = header.to_bytes();
-        let state = match self.start.get() {
-            Some((version, state)) if version == header.version => state,
+    /// Hash of the header that a share stands for.
+    fn hash(&self, share: &Share, tip: &Tip) -> BlockHash {
+        let start = match self.start.get() {
+            Some((version, start)) if version == share.version => start,
             _ => {
-                let state = header_start(&bytes);
-                self.start.set(Some((header.version, state)));
-                state
+                let start = header_of(share, tip, self.root).start();
+                self.start.set(Some((share.version, start)));
+                start
             }
         };
-        BlockHash::from_byte_array(sha256d_80_from(state, &bytes))
+        Header::hash_from(start, &self.root, share.ntime, tip.nbits, share.nonce)
     }
+}
+
+const fn header_of(share: &Share, tip: &Tip, merkle_root: [u8; 32]) -> Header {
+    let Share { version, ntime, nonce, .. } = *share;
+    Header { version, prev_hash: tip.prev_hash, merkle_root, ntime, nbits: tip.nbits, nonce }
 }
 
 /// Everything that a share is judged by, besides the shares before it.
@@ -314,22 +318,20 @@ pub fn validate(now: Duration, share: &Share, context: &Context<'_>, seen: &mut 
     if extranonce.len() != context.job.full_extranonce_size() {
         return Verdict::rejected(RejectReason::BadExtranonceSize);
     }
-    let header = Header {
-        version: share.version,
-        prev_hash: context.tip.prev_hash,
-        merkle_root: context
-            .merkle_root
-            .map_or_else(|| context.job.merkle_root(extranonce.as_bytes()), FixedRoot::root),
-        ntime: share.ntime,
-        nbits: context.tip.nbits,
-        nonce: share.nonce,
+    let tip = context.tip;
+    // On a standard channel the header is not put together: most of it was hashed before.
+    let (hash, merkle_root) = match context.merkle_root {
+        Some(fixed) => (fixed.hash(share, tip), None),
+        None => {
+            let root = context.job.merkle_root(extranonce.as_bytes());
+            (header_of(share, tip, root).hash(), Some(root))
+        }
     };
-    let hash = context.merkle_root.map_or_else(|| header.hash(), |root| root.hash(&header));
-    let block = context
-        .tip
-        .target
-        .is_met_by(&hash)
-        .then(|| Box::new(BlockCandidate { job: context.job.clone(), header, hash, extranonce: *extranonce }));
+    let block = tip.target.is_met_by(&hash).then(|| {
+        let root = merkle_root.or(context.merkle_root.map(FixedRoot::root)).unwrap_or_default(); // one of them is there
+        let header = header_of(share, tip, root);
+        Box::new(BlockCandidate { job: context.job.clone(), header, hash, extranonce: *extranonce })
+    });
     match check(now, share, context, &hash, seen) {
         Ok(()) => Verdict::Accepted {
             work: context.target.work_of(&hash),
@@ -362,11 +364,9 @@ fn check(
     if !(context.min_ntime..=latest).contains(&share.ntime) {
         return Err(RejectReason::NtimeOutOfRange);
     }
-    if seen.contains(hash) {
-        return Err(RejectReason::Duplicate);
-    }
+    let vacancy = seen.vacancy(hash).ok_or(RejectReason::Duplicate)?;
     if !context.target.accept.is_met_by(hash) {
         return Err(RejectReason::DifficultyTooLow);
     }
-    seen.insert(hash, context.rules.share_quota)
+    seen.fill(vacancy, context.rules.share_quota)
 }

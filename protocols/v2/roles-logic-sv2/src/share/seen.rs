@@ -63,15 +63,17 @@ impl SeenShares {
         self.current.len == 0
     }
 
-    pub(super) fn contains(&self, hash: &BlockHash) -> bool {
-        self.current.contains(key(hash))
+    /// Where a share that is not known would go; `None` when it is known.
+    pub(super) fn vacancy(&self, hash: &BlockHash) -> Option<Vacancy> {
+        self.current.vacancy(key(hash))
     }
 
-    pub(super) fn insert(&mut self, hash: &BlockHash, quota: usize) -> Result<(), RejectReason> {
+    /// Remembers the share of a vacancy, which must be the newest one.
+    pub(super) fn fill(&mut self, vacancy: Vacancy, quota: usize) -> Result<(), RejectReason> {
         if self.current.len >= quota {
             return Err(RejectReason::TooManyShares);
         }
-        self.current.insert(key(hash));
+        self.current.fill(vacancy);
         Ok(())
     }
 }
@@ -80,6 +82,13 @@ impl Default for SeenShares {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A free slot, and the key that is to stand there.
+#[derive(Debug)]
+pub(super) struct Vacancy {
+    key: u64,
+    slot: usize,
 }
 
 /// The least significant bytes: work makes only the other end predictable.
@@ -95,7 +104,7 @@ fn key(hash: &BlockHash) -> u64 {
 /// agree in these bits, too: many times the work for some steps of a few nanoseconds.
 #[derive(Clone, Debug)]
 struct Table {
-    /// A power of two of them, three quarters taken at the most; or none.
+    /// A power of two of them, half of them taken at the most, so that a search takes a step or two; or none.
     slots: Vec<u64>,
     len: usize,
 }
@@ -118,19 +127,18 @@ impl Table {
         index
     }
 
-    fn contains(&self, key: u64) -> bool {
-        self.slots.get(self.slot(key)) == Some(&key)
+    fn vacancy(&self, key: u64) -> Option<Vacancy> {
+        let slot = self.slot(key);
+        (self.slots.get(slot) != Some(&key)).then_some(Vacancy { key, slot })
     }
 
-    fn insert(&mut self, key: u64) {
-        if (self.len + 1) * 4 > self.slots.len() * 3 {
+    fn fill(&mut self, Vacancy { key, mut slot }: Vacancy) {
+        if self.len * 2 >= self.slots.len() {
             self.grow();
+            slot = self.slot(key);
         }
-        let index = self.slot(key);
-        if let Some(slot) = self.slots.get_mut(index)
-            && *slot == FREE
-        {
-            *slot = key;
+        if let Some(free) = self.slots.get_mut(slot) {
+            *free = key;
             self.len += 1;
         }
     }
@@ -176,11 +184,10 @@ mod tests {
         let mut seen = SeenShares::new();
         let all: Vec<_> = (0..1000u64).map(|i| hash(i.wrapping_mul(0x9e37_79b9_7f4a_7c15), 0)).collect();
         for hash in &all {
-            assert!(!seen.contains(hash));
-            assert_eq!(seen.insert(hash, 1000), Ok(()));
+            assert_eq!(seen.fill(seen.vacancy(hash).unwrap(), 1000), Ok(()));
         }
-        assert_eq!(seen.insert(&hash(1, 1), 1000), Err(RejectReason::TooManyShares));
-        assert!(all.iter().all(|hash| seen.contains(hash)));
+        assert_eq!(seen.fill(seen.vacancy(&hash(2, 1)).unwrap(), 1000), Err(RejectReason::TooManyShares));
+        assert!(all.iter().all(|hash| seen.vacancy(hash).is_none()));
         assert_eq!((seen.len(), seen.current.slots.len()), (1000, 2048));
     }
 
@@ -189,12 +196,11 @@ mod tests {
         let mut table = Table::new();
         let keys: Vec<u64> = (1..=40).map(|i| i << 32 | 63).chain([key(&hash(0, 9))]).collect();
         for key in &keys {
-            assert!(!table.contains(*key));
-            table.insert(*key);
-            table.insert(*key);
+            table.fill(table.vacancy(*key).unwrap());
+            assert!(table.vacancy(*key).is_none());
         }
-        assert!(keys.iter().all(|key| table.contains(*key)));
-        assert_eq!((table.len, table.contains(62)), (41, false));
+        assert!(keys.iter().all(|key| table.vacancy(*key).is_none()));
+        assert_eq!((table.len, table.slots.len(), table.vacancy(62).map(|v| v.slot)), (41, 128, Some(62)));
     }
 
     #[test]
@@ -202,12 +208,12 @@ mod tests {
         let mut seen = SeenShares::new();
         let fill = |seen: &mut SeenShares, tip: u8, shares: u64| {
             seen.on_tip(hash(0, tip));
-            (1..=shares).for_each(|i| seen.insert(&hash(i * 77, tip), 100_000).unwrap());
+            (1..=shares).for_each(|i| seen.fill(seen.vacancy(&hash(i * 77, tip)).unwrap(), 100_000).unwrap());
         };
         (1..=3).for_each(|tip| fill(&mut seen, tip, 100));
         fill(&mut seen, 4, 0);
         assert_eq!((seen.len(), seen.current.slots.len()), (0, 256));
-        assert!(!seen.contains(&hash(77, 1)));
+        assert!(seen.vacancy(&hash(77, 1)).is_some());
         fill(&mut seen, 4, 1000);
         // Tips without shares take no table, and push none out.
         (5..=9).for_each(|tip| fill(&mut seen, tip, 0));
@@ -238,9 +244,9 @@ mod tests {
                     sets.truncate(REMEMBERED_TIPS);
                     seen.on_tip(hash(0, step));
                 } else {
-                    prop_assert_eq!(seen.contains(&hash(value, 0)), sets[0].1.contains(&value));
-                    seen.insert(&hash(value, 0), usize::MAX).unwrap();
-                    sets[0].1.insert(value);
+                    let vacancy = seen.vacancy(&hash(value, 0));
+                    prop_assert_eq!(vacancy.is_some(), sets[0].1.insert(value));
+                    vacancy.into_iter().for_each(|vacancy| seen.fill(vacancy, usize::MAX).unwrap());
                 }
                 prop_assert_eq!(seen.len(), sets[0].1.len());
             }
