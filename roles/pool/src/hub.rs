@@ -17,6 +17,7 @@ use std::{
 use bitcoin::BlockHash;
 use roles_logic_sv2::{
     Tip as MiningTip,
+    extranonce::Recycler,
     ids::JobId,
     job::{Job, JobFactory, JobTemplate},
     share::BlockCandidate,
@@ -157,6 +158,8 @@ pub struct Hub {
     incomplete: VecDeque<Incomplete>,
     blocks: BlockBook,
     tips: u64,
+    /// Gives the slots of closed channels back.
+    recycler: Option<Recycler>,
     snapshot: Snapshot,
     outputs: VecDeque<Output>,
 }
@@ -178,6 +181,7 @@ impl Hub {
             incomplete: VecDeque::new(),
             blocks: BlockBook::new(sources.iter().map(|source| source.raw_blocks)),
             tips: 0,
+            recycler: None,
             snapshot: Snapshot::default(),
             outputs: VecDeque::new(),
         }
@@ -196,6 +200,13 @@ impl Hub {
     #[must_use]
     pub fn with_failover(mut self, failover: Failover) -> Self {
         self.selector.set(failover);
+        self
+    }
+
+    /// Tells the space that the sessions' channels are from of each new tip.
+    #[must_use]
+    pub fn with_recycler(mut self, recycler: Option<Recycler>) -> Self {
+        self.recycler = recycler;
         self
     }
 
@@ -362,6 +373,9 @@ impl Hub {
         let Some(job) = self.job(source, &template) else { return };
         if !known {
             self.tips += 1;
+            if let Some(recycler) = &mut self.recycler {
+                recycler.on_tip(now);
+            }
             self.event(PoolEvent::NewTip { prev_hash: tip.prev_hash, height: template.height, source });
         }
         self.snapshot.tip = Some(ActiveTip {

@@ -134,7 +134,9 @@ impl Pool {
 
         let clock = Clock::start();
         let mut hub = Hub::new(factory, &sources.iter().map(|source| source.capabilities()).collect::<Vec<_>>());
-        hub = hub.with_job_refresh(Duration::from_secs(config.shares.job_refresh_seconds));
+        hub = hub
+            .with_job_refresh(Duration::from_secs(config.shares.job_refresh_seconds))
+            .with_recycler(space.recycler());
         for block in store.open_blocks().map_err(data)? {
             tracing::warn!(hash = %block.hash, height = block.height, "found block from before the restart is still open");
             hub.restore(clock.now(), block);

@@ -106,7 +106,7 @@ impl Process {
         let config = toml::from_str(CONFIG).expect("a fixed configuration");
         Self {
             epoch,
-            hub: Hub::new(factory, sources),
+            hub: Hub::new(factory, sources).with_recycler(space.recycler()),
             config: Arc::new(session_config(&config, space)),
             snapshot: Numbered::default(),
             shards: vec![Shard::default(); shards],

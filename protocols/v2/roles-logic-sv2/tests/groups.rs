@@ -196,7 +196,7 @@ fn channels_move_between_groups_of_the_same_size_only() {
 }
 
 #[test]
-fn closing_a_group_closes_its_channels_and_gives_their_slots_back() {
+fn closing_a_group_closes_its_channels_and_lets_go_of_their_slots() {
     let mut c = Connection::new();
     let (a, b) = (c.server.open_group(20).unwrap(), c.server.open_group(20).unwrap());
     let ids = [c.open(a, true, Target::MAX), c.open(a, false, Target::MAX), c.open(b, true, Target::MAX)];

@@ -1,4 +1,7 @@
-use roles_logic_sv2::{Header, extranonce::Extranonce};
+use roles_logic_sv2::{
+    Header,
+    extranonce::{Extranonce, Layout, Space},
+};
 use template_source::{SubmitOutcome, SubmitPath};
 
 use super::*;
@@ -77,6 +80,23 @@ fn an_empty_prepared_job_is_activated_then_replaced() {
     let active = published(&mut hub).tip.clone().unwrap();
     assert_eq!(active.number, 2);
     assert!(Arc::ptr_eq(&active.activated, &prepared) && !Arc::ptr_eq(&active.current, &prepared));
+}
+
+#[test]
+fn slots_of_closed_channels_come_back_with_the_tips() {
+    let space = Space::new(Layout::new(0, 0, 4, 20).unwrap(), 0, 0).unwrap();
+    let mut hub = hub(2).with_recycler(space.recycler());
+    start(&mut hub, 0);
+    drop(space.allocate());
+    for id in 2..=7 {
+        assert_eq!(space.resting(), 1, "tip {id}");
+        for source in [0, 1] {
+            // A tip that both sources tell counts once.
+            let future = Event::Template(template(id, 100 + id as u32, true, true));
+            feed(&mut hub, source, [up(), future, Event::Tip(tip(id, id as u8))]);
+        }
+    }
+    assert_eq!(space.resting(), 0);
 }
 
 #[test]

@@ -124,7 +124,8 @@ pub fn target_for_request(
     Ok(Target::for_hashrate(nominal_hash_rate, shares_per_minute, bounds.for_client(max_target)))
 }
 
-/// One open channel. Dropping it gives its slot back, unless a clone of the slot is held elsewhere.
+/// One open channel. Dropping it lets go of its slot, which rests before it is used again (see
+/// [`Recycler`](crate::extranonce::Recycler)), unless a clone of it is held elsewhere.
 #[derive(Debug)]
 pub struct Channel {
     id: ChannelId,
@@ -256,7 +257,7 @@ impl Channel {
     }
 
     /// Moves the channel to another slot, with the message that tells (sv2-spec §5.3.10): jobs sent before keep the old
-    /// prefix, and the old slot is not given back before the last of them is forgotten.
+    /// prefix, and the old slot is held until the last of them is forgotten.
     pub fn set_extranonce_prefix(&mut self, slot: Slot) -> Result<SetExtranoncePrefix, ChannelError> {
         let whole = slot.full_prefix();
         if whole.len() != self.full_size {
@@ -272,7 +273,7 @@ impl Channel {
         Ok(SetExtranoncePrefix { channel_id: self.id.0, extranonce_prefix: bytes.into() })
     }
 
-    /// Gives back the slots that no job knows any more.
+    /// Lets go of the slots that no job knows any more.
     fn forget_prefixes(&mut self) {
         let Self { earlier_prefixes, future, active, retired, .. } = self;
         earlier_prefixes.retain(|prefix| {
