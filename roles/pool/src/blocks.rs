@@ -2,10 +2,28 @@
 //!
 //! A found block is handed to every source that can take it, as a solution to the source whose template it solves and as a
 //! raw block to all that take one, and written to disk at the same time. What was not delivered is tried again whenever a
-//! source comes up, a tip moves or [`RETRY_AFTER`] has passed, until a node has decided or the chain is
-//! [`GIVE_UP_DEPTH`] blocks past it. Sans-io: the hub carries out what [`BlockBook`] returns.
+//! source comes up, a tip moves or [`RETRY_AFTER`] has passed, until each source has decided or the chain is
+//! [`GIVE_UP_DEPTH`] blocks past it. One node's word is not the end: it may go and take the block along.
+//!
+//! ```text
+//! Open ──> Accepted <──> Orphaned      Confirmed and, as deep, Orphaned are final.
+//!  ├─────> Rejected        │           A tip that is the block itself overrules Rejected and Lost.
+//!  └─────> Lost            v
+//!          Accepted ──> Confirmed
+//! ```
+//!
+//! How deep a block is, only nodes can tell (`docs/adr/0017-confirmations-come-from-nodes.md`): the one whose tip moved is asked.
+//! Sans-io: the hub carries out what [`BlockBook`] returns.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+mod depth;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bitcoin::{BlockHash, hashes::Hash};
 use template_source::{Command, Solution, SubmitOutcome, SubmitPath, Tip};
@@ -15,14 +33,18 @@ use template_source::{Command, Solution, SubmitOutcome, SubmitPath, Tip};
 /// On regtest every other hash is a block, so there must be a bound; on a chain with value it is never reached.
 pub const MAX_FOUND_BLOCKS: usize = 4096;
 
-/// Undecided blocks that are kept in memory, each with up to 4 MB of transactions; the oldest makes room, its file stays.
+/// Blocks that are still offered to sources, each with up to 4 MB of transactions. The oldest accepted one makes room, or else the
+/// oldest one, which is forgotten here; the files of both stay.
 pub const MAX_OPEN_BLOCKS: usize = 128;
 
 /// An undelivered block is offered again after this long.
 pub const RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// Blocks that the chain may grow past a found one before it is given up.
+/// Blocks that the chain may grow past a found one before it is offered to nobody any more.
 pub const GIVE_UP_DEPTH: u32 = 6;
+
+/// A block is final this deep unless told otherwise: as deep as its reward can be spent.
+pub const CONFIRMATIONS: u32 = 100;
 
 /// A block that a miner found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +61,10 @@ pub struct FoundBlock {
     pub found_at: u64,
     /// The source whose template was solved; absent after a restart.
     pub origin: Option<Origin>,
-    /// Consensus-serialised block, once its transactions are known.
+    /// Consensus-serialised block, once its transactions are known, and as long as it is offered.
     pub raw: Option<Arc<Vec<u8>>>,
+    /// Indices of the sources that took it, or have had it as their tip.
+    pub accepted_by: BTreeSet<usize>,
 }
 
 /// Where the solved template came from.
@@ -59,6 +83,10 @@ pub enum BlockState {
     Open,
     /// A node took it.
     Accepted,
+    /// So deep in the chain that it counts as final.
+    Confirmed,
+    /// A node took it, and the best chain goes without it.
+    Orphaned,
     /// Every node that was asked refused it; the last reason.
     Rejected(String),
     /// The chain went on without it before any node could be reached.
@@ -71,9 +99,16 @@ impl BlockState {
         match self {
             Self::Open => "open",
             Self::Accepted => "accepted",
+            Self::Confirmed => "confirmed",
+            Self::Orphaned => "orphaned",
             Self::Rejected(_) => "rejected",
             Self::Lost => "lost",
         }
+    }
+
+    /// Whether time will tell: what a new process has to take up.
+    pub fn is_undecided(&self) -> bool {
+        matches!(self, Self::Open | Self::Accepted | Self::Orphaned)
     }
 }
 
@@ -94,14 +129,34 @@ pub enum Action {
         /// Its state.
         state: BlockState,
     },
+    /// The block has a new state.
+    Changed {
+        /// The block, without its bytes.
+        block: FoundBlock,
+        /// Its state.
+        state: BlockState,
+    },
+    /// A node told how deep the block is, and that is news.
+    Deep {
+        /// Hash of the block.
+        hash: BlockHash,
+        /// Depth in the chain; the tip is 1 deep. 0 when the chain goes without it.
+        confirmations: u32,
+    },
 }
 
 #[derive(Debug)]
 struct Entry {
     block: FoundBlock,
     state: BlockState,
-    /// Per source and way: in flight, failed or refused.
+    /// It goes to sources that have not decided.
+    offered: bool,
+    /// Per source and way: in flight, failed, refused or taken.
     attempts: BTreeMap<(usize, Way), Attempt>,
+    /// What a node told last.
+    confirmations: u32,
+    /// Nothing will change its state any more.
+    is_final: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,6 +174,7 @@ enum Attempt {
         at: Duration,
     },
     Refused,
+    Accepted,
 }
 
 /// A source as the book sees it.
@@ -126,6 +182,8 @@ enum Attempt {
 struct SourceState {
     up: bool,
     raw_blocks: bool,
+    /// Height of its tip; 0 until it told one.
+    height: u32,
 }
 
 /// All found blocks and what was tried with them.
@@ -135,28 +193,62 @@ pub struct BlockBook {
     entries: BTreeMap<BlockHash, Entry>,
     /// Hashes in the order of their finds, for the bound.
     order: Vec<BlockHash>,
+    /// Depth at which a block is final.
+    confirmations: u32,
 }
 
 impl BlockBook {
     /// A book for sources that take raw blocks or do not, in the order of the configuration.
     pub fn new(raw_blocks: impl IntoIterator<Item = bool>) -> Self {
-        let sources = raw_blocks.into_iter().map(|raw_blocks| SourceState { up: false, raw_blocks }).collect();
-        Self { sources, entries: BTreeMap::new(), order: Vec::new() }
+        let source = |raw_blocks| SourceState { up: false, raw_blocks, height: 0 };
+        Self {
+            sources: raw_blocks.into_iter().map(source).collect(),
+            entries: BTreeMap::new(),
+            order: Vec::new(),
+            confirmations: CONFIRMATIONS,
+        }
+    }
+
+    /// Calls blocks final at this depth; at least 1.
+    pub fn set_confirmations(&mut self, confirmations: u32) {
+        self.confirmations = confirmations.max(1);
+    }
+
+    /// All blocks, the oldest find first, with state and depth.
+    pub fn blocks(&self) -> impl Iterator<Item = (&FoundBlock, &BlockState, u32)> {
+        let entries = self.order.iter().filter_map(|hash| self.entries.get(hash));
+        entries.map(|entry| (&entry.block, &entry.state, entry.confirmations))
     }
 
     /// Takes up a found block. Returns false, and does nothing, when it is known.
     pub fn found(&mut self, now: Duration, block: FoundBlock, actions: &mut Vec<Action>) -> bool {
+        let hash = block.hash;
+        if !self.insert(block, BlockState::Open) {
+            return false;
+        }
+        // Submission first: the disk may be slow, and both happen at the same time.
+        if let Some(entry) = self.entries.get_mut(&hash) {
+            offer(entry, &self.sources, now, actions);
+            actions.push(Action::Persist { block: entry.block.clone(), state: BlockState::Open });
+        }
+        true
+    }
+
+    /// Takes up a block that was undecided when the last process ended. Sources are offered it when they come up.
+    pub fn restore(&mut self, block: FoundBlock, state: BlockState) {
+        self.insert(block, state);
+    }
+
+    fn insert(&mut self, block: FoundBlock, state: BlockState) -> bool {
         if self.entries.contains_key(&block.hash) {
             return false;
         }
         self.make_room();
         let hash = block.hash;
-        let entry = Entry { block, state: BlockState::Open, attempts: BTreeMap::new() };
-        // Submission first: the disk may be slow, and both happen at the same time.
-        let entry = self.entries.entry(hash).or_insert(entry);
+        let offered = state.is_undecided() && (state == BlockState::Open || block.raw.is_some());
+        let attempts = BTreeMap::new();
+        self.entries.insert(hash, Entry { block, state, offered, attempts, confirmations: 0, is_final: false });
         self.order.push(hash);
-        offer(entry, &self.sources, now, actions);
-        actions.push(Action::Persist { block: entry.block.clone(), state: BlockState::Open });
         true
     }
 
@@ -167,13 +259,17 @@ impl BlockBook {
             entry.block.raw = Some(raw);
             actions.push(Action::Persist { block: entry.block.clone(), state: entry.state.clone() });
             offer(entry, &self.sources, now, actions);
+            if !entry.offered {
+                entry.block.raw = None;
+            }
         }
     }
 
-    /// A source came up: what it has not decided is offered to it.
+    /// A source came up: it is offered what the chain has not gone past, also what it had taken before. A node that
+    /// was killed may have lost its last blocks.
     pub fn source_up(&mut self, now: Duration, source: usize, actions: &mut Vec<Action>) {
         if let Some(state) = self.sources.get_mut(source) {
-            state.up = true;
+            *state = SourceState { up: true, height: 0, ..*state };
         }
         for entry in self.entries.values_mut() {
             // What was in flight, or only sent, when the connection broke may have got lost.
@@ -189,7 +285,7 @@ impl BlockBook {
         }
     }
 
-    /// A source answered a submission. Returns the block when this decided it.
+    /// A source answered a submission.
     pub fn submitted(
         &mut self,
         now: Duration,
@@ -198,62 +294,68 @@ impl BlockBook {
         path: SubmitPath,
         outcome: SubmitOutcome,
         actions: &mut Vec<Action>,
-    ) -> Option<(FoundBlock, BlockState)> {
-        let entry = self.entries.get_mut(&hash)?;
+    ) {
+        let Some(entry) = self.entries.get_mut(&hash) else { return };
         let way = match path {
             SubmitPath::Solution => Way::Solution,
             SubmitPath::RawBlock => Way::Raw,
         };
         let attempt = match &outcome {
-            SubmitOutcome::Accepted | SubmitOutcome::Sent => Attempt::Sent,
+            SubmitOutcome::Accepted => Attempt::Accepted,
+            SubmitOutcome::Sent => Attempt::Sent,
             SubmitOutcome::Rejected(_) => Attempt::Refused,
             SubmitOutcome::Failed(_) => Attempt::Failed { at: now },
         };
         entry.attempts.insert((source, way), attempt);
         match outcome {
-            SubmitOutcome::Accepted => decide(entry, BlockState::Accepted, actions),
-            SubmitOutcome::Sent | SubmitOutcome::Failed(_) => {
-                offer(entry, &self.sources, now, actions);
-                None
-            }
-            SubmitOutcome::Rejected(reason) => {
+            SubmitOutcome::Accepted => accepted(entry, source, actions),
+            SubmitOutcome::Sent | SubmitOutcome::Failed(_) => offer(entry, &self.sources, now, actions),
+            SubmitOutcome::Rejected(reason) if entry.state == BlockState::Open => {
                 let pending = entry.attempts.values().any(|attempt| *attempt != Attempt::Refused);
                 let undelivered = self
                     .sources
                     .iter()
                     .enumerate()
                     .any(|(i, s)| s.raw_blocks && !entry.attempts.contains_key(&(i, Way::Raw)));
-                if pending || undelivered { None } else { decide(entry, BlockState::Rejected(reason), actions) }
+                if !pending && !undelivered {
+                    change(entry, BlockState::Rejected(reason), actions);
+                }
             }
+            SubmitOutcome::Rejected(_) => {}
         }
     }
 
-    /// A source moved to a new tip, to be built on at `next_height`. Returns blocks that this decided.
-    pub fn tip(
-        &mut self,
-        now: Duration,
-        tip: &Tip,
-        next_height: u32,
-        actions: &mut Vec<Action>,
-    ) -> Vec<(FoundBlock, BlockState)> {
-        let mut decided = Vec::new();
+    /// A source moved to a new tip, to be built on at `next_height`.
+    pub fn tip(&mut self, now: Duration, source: usize, tip: &Tip, next_height: u32, actions: &mut Vec<Action>) {
+        if let Some(state) = self.sources.get_mut(source) {
+            state.height = next_height.saturating_sub(1);
+        }
         for entry in self.entries.values_mut() {
+            let is_past = next_height > entry.block.height.saturating_add(GIVE_UP_DEPTH);
             if entry.block.hash == tip.prev_hash {
-                decided.extend(decide(entry, BlockState::Accepted, actions));
-            } else if entry.state == BlockState::Open && next_height > entry.block.height.saturating_add(GIVE_UP_DEPTH)
-            {
-                decided.extend(decide(entry, BlockState::Lost, actions));
+                accepted(entry, source, actions);
+                entry.is_tip(actions);
+            } else if is_past && entry.offered {
+                entry.withdraw();
+                if entry.state == BlockState::Open {
+                    change(entry, BlockState::Lost, actions);
+                }
             } else {
+                if tip.prev_hash == entry.block.prev_hash {
+                    // A node that did not know the block before this one does now.
+                    entry.attempts.retain(|(at, _), attempt| *at != source || *attempt != Attempt::Refused);
+                }
                 offer(entry, &self.sources, now, actions);
             }
         }
-        decided
+        self.ask(source, actions);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has work.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let open = self.entries.values().filter(|entry| entry.state == BlockState::Open);
-        open.flat_map(|entry| entry.attempts.values())
+        let offered = self.entries.values().filter(|entry| entry.offered);
+        offered
+            .flat_map(|entry| entry.attempts.values())
             .filter_map(|attempt| match attempt {
                 Attempt::Failed { at } => Some(*at + RETRY_AFTER),
                 _ => None,
@@ -265,12 +367,9 @@ impl BlockBook {
     pub fn handle_timeout(&mut self, now: Duration, actions: &mut Vec<Action>) {
         for entry in self.entries.values_mut() {
             offer(entry, &self.sources, now, actions);
-            // A source that is down has its turn when it comes up; forget the failure so that no timer spins on it.
-            let sources = &self.sources;
-            entry.attempts.retain(|(source, _), attempt| {
-                !matches!(attempt, Attempt::Failed { at } if *at + RETRY_AFTER <= now)
-                    || sources.get(*source).is_some_and(|s| s.up)
-            });
+            // A source that is down has its turn when it comes up, one that has the block by another way has none; forget
+            // the failure so that no timer spins on it.
+            entry.attempts.retain(|_, attempt| !matches!(attempt, Attempt::Failed { at } if *at + RETRY_AFTER <= now));
         }
     }
 
@@ -280,25 +379,44 @@ impl BlockBook {
     }
 
     fn make_room(&mut self) {
-        let is_open = |hash: &BlockHash| self.entries.get(hash).is_some_and(|e| e.state == BlockState::Open);
-        let index = if self.count("open") >= MAX_OPEN_BLOCKS {
-            // The oldest open one has the most hopeless place in the chain.
-            self.order.iter().position(is_open)
-        } else if self.entries.len() >= MAX_FOUND_BLOCKS {
-            self.order.iter().position(|hash| !is_open(hash))
-        } else {
-            None
-        };
-        if let Some(index) = index {
-            let hash = self.order.remove(index);
-            self.entries.remove(&hash);
+        if self.entries.values().filter(|entry| entry.offered).count() >= MAX_OPEN_BLOCKS {
+            let accepted = self.position(|entry| entry.offered && entry.state != BlockState::Open);
+            if let Some(entry) = accepted.and_then(|index| self.entries.get_mut(&self.order[index])) {
+                entry.withdraw();
+            } else if let Some(index) = self.position(|entry| entry.offered) {
+                // The oldest open one has the most hopeless place in the chain.
+                self.forget(index);
+            }
         }
+        if self.entries.len() >= MAX_FOUND_BLOCKS {
+            let decided = self.position(|entry| entry.is_final || !entry.state.is_undecided());
+            let index = decided.or_else(|| self.position(|entry| !entry.offered)).unwrap_or(0);
+            self.forget(index);
+        }
+    }
+
+    /// The oldest find that `wanted` likes.
+    fn position(&self, wanted: impl Fn(&Entry) -> bool) -> Option<usize> {
+        self.order.iter().position(|hash| self.entries.get(hash).is_some_and(&wanted))
+    }
+
+    fn forget(&mut self, index: usize) {
+        let hash = self.order.remove(index);
+        self.entries.remove(&hash);
     }
 }
 
-/// Sends the block every way that has not been tried, or failed long enough ago.
+impl Entry {
+    /// Offers it to nobody any more. The file has the bytes.
+    fn withdraw(&mut self) {
+        self.offered = false;
+        self.block.raw = None;
+    }
+}
+
+/// Sends the block every way that has not been tried, or failed long enough ago, to sources that do not have it.
 fn offer(entry: &mut Entry, sources: &[SourceState], now: Duration, actions: &mut Vec<Action>) {
-    if entry.state != BlockState::Open {
+    if !entry.offered {
         return;
     }
     let ready = |attempt: Option<&Attempt>| match attempt {
@@ -307,6 +425,9 @@ fn offer(entry: &mut Entry, sources: &[SourceState], now: Duration, actions: &mu
         Some(_) => false,
     };
     for (source, state) in sources.iter().enumerate().filter(|(_, state)| state.up) {
+        if [Way::Solution, Way::Raw].iter().any(|way| entry.attempts.get(&(source, *way)) == Some(&Attempt::Accepted)) {
+            continue;
+        }
         if let Some(origin) = entry.block.origin.as_ref().filter(|origin| origin.source == source)
             && ready(entry.attempts.get(&(source, Way::Solution)))
         {
@@ -323,177 +444,23 @@ fn offer(entry: &mut Entry, sources: &[SourceState], now: Duration, actions: &mu
     }
 }
 
-fn decide(entry: &mut Entry, state: BlockState, actions: &mut Vec<Action>) -> Option<(FoundBlock, BlockState)> {
-    // A block that was refused or given up and then shows up as the tip is accepted after all.
-    let change = entry.state == BlockState::Open || (state == BlockState::Accepted && entry.state != state);
-    if !change {
-        return None;
+/// A source has the block. Overrules whatever was thought of it, but for what is final.
+fn accepted(entry: &mut Entry, source: usize, actions: &mut Vec<Action>) {
+    let is_news = entry.block.accepted_by.insert(source);
+    match entry.state {
+        BlockState::Open | BlockState::Rejected(_) | BlockState::Lost => change(entry, BlockState::Accepted, actions),
+        _ if is_news => actions.push(Action::Persist { block: entry.block.clone(), state: entry.state.clone() }),
+        _ => {}
     }
+}
+
+fn change(entry: &mut Entry, state: BlockState, actions: &mut Vec<Action>) {
     entry.state = state.clone();
     actions.push(Action::Persist { block: entry.block.clone(), state: state.clone() });
-    // The file has the transactions; nobody submits them again.
-    let decided = FoundBlock { raw: entry.block.raw.take(), ..entry.block.clone() };
-    Some((decided, state))
+    actions.push(Action::Changed { block: FoundBlock { raw: None, ..entry.block.clone() }, state });
 }
 
 /// The hash of a serialised block header, or of a block, from its first 80 bytes; `None` when it is shorter.
 pub fn header_hash(block: &[u8]) -> Option<BlockHash> {
     block.get(..80).map(|header| BlockHash::from_raw_hash(bitcoin::hashes::sha256d::Hash::hash(header)))
-}
-
-#[cfg(test)]
-mod tests {
-    use template_source::TemplateId;
-
-    use super::*;
-
-    const NOW: Duration = Duration::from_secs(1_000);
-
-    fn hash(n: u8) -> BlockHash {
-        BlockHash::from_byte_array([n; 32])
-    }
-
-    fn block(n: u8, raw: bool) -> FoundBlock {
-        let solution = Solution {
-            template_id: TemplateId(7),
-            hash: hash(n),
-            version: 0,
-            header_timestamp: 0,
-            header_nonce: 0,
-            coinbase_tx: vec![],
-        };
-        FoundBlock {
-            hash: hash(n),
-            height: 100,
-            prev_hash: hash(0),
-            finder: "alice".into(),
-            found_at: 0,
-            origin: Some(Origin { source: 0, solution }),
-            raw: raw.then(|| Arc::new(vec![n])),
-        }
-    }
-
-    fn tip(n: u8) -> Tip {
-        Tip { template_id: TemplateId(1), prev_hash: hash(n), header_timestamp: 0, nbits: 0, target: [0; 32] }
-    }
-
-    fn ways(actions: &[Action]) -> Vec<(usize, &'static str)> {
-        actions
-            .iter()
-            .map(|action| match action {
-                Action::Command { source, command: Command::SubmitSolution(_) } => (*source, "solution"),
-                Action::Command { source, .. } => (*source, "raw"),
-                Action::Persist { state, .. } => (usize::MAX, state.word()),
-            })
-            .collect()
-    }
-
-    fn book(up: &[usize]) -> BlockBook {
-        let mut book = BlockBook::new([true, true]);
-        for source in up {
-            book.source_up(NOW, *source, &mut Vec::new());
-        }
-        book
-    }
-
-    #[test]
-    fn goes_to_every_source_and_to_disk_at_once() {
-        let (mut book, mut actions) = (book(&[0, 1]), Vec::new());
-        book.found(NOW, block(1, true), &mut actions);
-        assert_eq!(ways(&actions), [(0, "solution"), (0, "raw"), (1, "raw"), (usize::MAX, "open")]);
-        actions.clear();
-        book.found(NOW, block(1, true), &mut actions);
-        assert_eq!(actions, [], "one candidate is submitted once");
-    }
-
-    #[test]
-    fn raw_block_follows_when_its_transactions_arrive() {
-        let (mut book, mut actions) = (book(&[0, 1]), Vec::new());
-        book.found(NOW, block(1, false), &mut actions);
-        assert_eq!(ways(&actions), [(0, "solution"), (usize::MAX, "open")]);
-        actions.clear();
-        book.complete(NOW, hash(1), Arc::new(vec![1]), &mut actions);
-        assert_eq!(ways(&actions), [(usize::MAX, "open"), (0, "raw"), (1, "raw")]);
-    }
-
-    #[test]
-    fn a_failed_solution_is_retried_and_the_raw_block_decides() {
-        let (mut book, mut actions) = (book(&[0]), Vec::new());
-        book.found(NOW, block(1, true), &mut actions);
-        actions.clear();
-        let failed = SubmitOutcome::Failed("gone".into());
-        assert_eq!(book.submitted(NOW, 0, hash(1), SubmitPath::Solution, failed, &mut actions), None);
-        assert_eq!(actions, [], "not before its time");
-        assert_eq!(book.poll_timeout(), Some(NOW + RETRY_AFTER));
-        book.handle_timeout(NOW + RETRY_AFTER, &mut actions);
-        assert_eq!(ways(&actions), [(0, "solution")]);
-        let decided = book.submitted(NOW, 0, hash(1), SubmitPath::RawBlock, SubmitOutcome::Accepted, &mut actions);
-        assert_eq!(decided.unwrap().1, BlockState::Accepted);
-        assert_eq!(book.poll_timeout(), None);
-    }
-
-    #[test]
-    fn waits_for_a_node_that_is_gone() {
-        let (mut book, mut actions) = (book(&[]), Vec::new());
-        book.found(NOW, block(1, true), &mut actions);
-        assert_eq!(ways(&actions), [(usize::MAX, "open")]);
-        actions.clear();
-        book.source_up(NOW, 1, &mut actions);
-        assert_eq!(ways(&actions), [(1, "raw")]);
-        // The connection breaks before the answer: offered again.
-        book.source_down(1);
-        actions.clear();
-        book.source_up(NOW, 1, &mut actions);
-        assert_eq!(ways(&actions), [(1, "raw")]);
-    }
-
-    #[test]
-    fn rejected_only_when_all_ways_are_refused() {
-        let (mut book, mut actions) = (book(&[0, 1]), Vec::new());
-        book.found(NOW, block(1, true), &mut actions);
-        let refused = || SubmitOutcome::Rejected("high-hash".into());
-        assert_eq!(book.submitted(NOW, 0, hash(1), SubmitPath::Solution, refused(), &mut actions), None);
-        assert_eq!(book.submitted(NOW, 0, hash(1), SubmitPath::RawBlock, refused(), &mut actions), None);
-        let decided = book.submitted(NOW, 1, hash(1), SubmitPath::RawBlock, refused(), &mut actions);
-        assert_eq!(decided.unwrap().1, BlockState::Rejected("high-hash".into()));
-        // And a tip that is this very block has the last word.
-        let decided = book.tip(NOW, &tip(1), 101, &mut actions);
-        assert_eq!(decided[0].1, BlockState::Accepted);
-    }
-
-    #[test]
-    fn the_tip_decides_where_the_protocol_has_no_answer() {
-        let (mut book, mut actions) = (book(&[0]), Vec::new());
-        book.found(NOW, block(1, false), &mut actions);
-        assert_eq!(book.submitted(NOW, 0, hash(1), SubmitPath::Solution, SubmitOutcome::Sent, &mut actions), None);
-        assert_eq!(book.tip(NOW, &tip(9), 100, &mut actions), []);
-        assert_eq!(book.tip(NOW, &tip(1), 101, &mut actions).len(), 1);
-        assert_eq!(book.count("accepted"), 1);
-    }
-
-    #[test]
-    fn is_given_up_when_the_chain_is_far_past_it() {
-        let (mut book, mut actions) = (book(&[]), Vec::new());
-        book.found(NOW, block(1, true), &mut actions);
-        assert_eq!(book.tip(NOW, &tip(9), 100 + GIVE_UP_DEPTH, &mut actions), []);
-        let decided = book.tip(NOW, &tip(9), 101 + GIVE_UP_DEPTH, &mut actions);
-        assert_eq!(decided[0].1, BlockState::Lost);
-    }
-
-    #[test]
-    fn the_book_is_bounded_and_drops_decided_blocks_first() {
-        let (mut book, mut actions) = (book(&[0]), Vec::new());
-        let nth = |n: usize| BlockHash::from_byte_array(std::array::from_fn(|i| (n >> (8 * (i % 2))) as u8));
-        for n in 0..MAX_OPEN_BLOCKS + 10 {
-            book.found(NOW, FoundBlock { hash: nth(n), ..block(0, true) }, &mut actions);
-        }
-        assert_eq!(book.count("open"), MAX_OPEN_BLOCKS);
-        for n in 10..MAX_FOUND_BLOCKS + 20 {
-            book.found(NOW, FoundBlock { hash: nth(n), ..block(0, true) }, &mut actions);
-            book.submitted(NOW, 0, nth(n), SubmitPath::RawBlock, SubmitOutcome::Accepted, &mut actions);
-        }
-        assert_eq!(book.count("open"), 0);
-        assert_eq!(book.count("accepted"), MAX_FOUND_BLOCKS);
-        assert!(book.entries.values().all(|entry| entry.block.raw.is_none()), "decided blocks hold no transactions");
-    }
 }

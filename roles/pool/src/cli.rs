@@ -66,7 +66,7 @@ pub fn check(path: &std::path::Path) -> Result<(), String> {
     if !config.source.iter().any(|source| source.takes_raw_blocks()) {
         println!(
             "warning: no source takes raw blocks; a found block reaches the network only through the Template Provider \
-             that made its template. Add a bitcoin-ipc source."
+             that made its template, and nobody tells how deep it is. Add a bitcoin-ipc or bitcoin-rpc source."
         );
     }
     Ok(())

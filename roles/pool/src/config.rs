@@ -9,7 +9,11 @@ use template_source::{
     config::{InvalidSource, SourceConfig},
 };
 
-use crate::payout::{self, PayoutError};
+use crate::{
+    blocks::CONFIRMATIONS,
+    hub::Failover,
+    payout::{self, PayoutError},
+};
 
 /// The commented default configuration.
 pub const DEFAULT: &str = include_str!("default.toml");
@@ -45,8 +49,11 @@ pub struct PoolConfig {
     pub shards: usize,
     /// Where miners connect.
     pub listen: Vec<Listen>,
-    /// Where templates come from; the first that answers is used, found blocks go to all.
+    /// Where templates come from, the preferred one first; found blocks go to all.
     pub source: Vec<SourceConfig>,
+    /// How several sources stand in for each other, and when a block is final.
+    #[serde(default)]
+    pub nodes: Nodes,
     /// Difficulty of shares.
     #[serde(default)]
     pub shares: Shares,
@@ -64,6 +71,35 @@ pub struct Listen {
     /// Encrypted with noise; off only for networks that are trusted.
     #[serde(default = "yes")]
     pub noise: bool,
+}
+
+/// How several sources stand in for each other, and when a block is final.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Nodes {
+    /// Seconds that a source may be behind another one before the other one is used.
+    pub stuck_seconds: u64,
+    /// Seconds that a preferred source must have kept up before it is used again.
+    pub settle_seconds: u64,
+    /// Depth at which a found block is final.
+    pub confirmations: u32,
+}
+
+impl Default for Nodes {
+    fn default() -> Self {
+        let Failover { stuck_after, settle } = Failover::default();
+        Self { stuck_seconds: stuck_after.as_secs(), settle_seconds: settle.as_secs(), confirmations: CONFIRMATIONS }
+    }
+}
+
+impl Nodes {
+    /// When sources change.
+    pub fn failover(&self) -> Failover {
+        Failover {
+            stuck_after: Duration::from_secs(self.stuck_seconds),
+            settle: Duration::from_secs(self.settle_seconds),
+        }
+    }
 }
 
 /// Difficulty of shares.
@@ -174,6 +210,9 @@ impl PoolConfig {
                 self.coinbase_tag.len()
             )));
         }
+        if self.nodes.stuck_seconds == 0 || self.nodes.confirmations == 0 {
+            return other("nodes.stuck_seconds, nodes.confirmations: expected at least 1");
+        }
         if !(self.shares.per_minute.is_finite() && self.shares.per_minute > 0.0) {
             return other("shares.per_minute: expected a positive number");
         }
@@ -244,6 +283,9 @@ mod tests {
         config.check().unwrap();
         let Limits { connections, channels, message_bytes, .. } = config.limits;
         assert_eq!((connections, channels, message_bytes), (10_000, 4_096, 131_072), "the file states the defaults");
+        let Nodes { stuck_seconds, settle_seconds, confirmations } = Nodes::default();
+        assert_eq!((config.nodes.stuck_seconds, config.nodes.settle_seconds), (stuck_seconds, settle_seconds));
+        assert_eq!(config.nodes.confirmations, confirmations);
     }
 
     #[test]
@@ -262,6 +304,8 @@ mod tests {
         assert!(error(|c| c.source.clear()).contains("[[source]]"));
         assert!(error(|c| c.authority_key_file = None).contains("stratum keygen"));
         assert!(error(|c| c.coinbase_tag = "x".repeat(65)).contains("this one has 65"));
+        assert!(error(|c| c.nodes.stuck_seconds = 0).contains("stuck_seconds"));
+        assert!(error(|c| c.nodes.confirmations = 0).contains("confirmations"));
         assert!(error(|c| c.shares.per_minute = f32::NAN).contains("per_minute"));
         assert!(error(|c| c.shares.min_difficulty = -1.0).contains("min_difficulty"));
         assert!(error(|c| c.shares.max_difficulty = Some(0.0)).contains("max_difficulty"));

@@ -9,7 +9,7 @@ mod select;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -22,7 +22,9 @@ use roles_logic_sv2::{
     job::{Job, JobFactory, JobTemplate},
     share::BlockCandidate,
 };
-use template_source::{Capabilities, Command, Event, Solution, Template, TemplateId, Tip, Transactions};
+use template_source::{
+    Capabilities, Command, Event, Solution, SubmitOutcome, SubmitPath, Template, TemplateId, Tip, Transactions,
+};
 
 pub use self::select::Failover;
 use self::select::Selector;
@@ -83,8 +85,35 @@ pub enum Output {
 pub enum PoolEvent {
     /// A miner found a block; nodes have been asked.
     BlockFound(FoundBlock),
-    /// A found block was decided.
+    /// A found block goes to a source.
+    BlockSubmitted {
+        /// Hash of the block.
+        hash: BlockHash,
+        /// Index of the source.
+        source: usize,
+        /// How it is handed in.
+        path: SubmitPath,
+    },
+    /// A source answered a submission.
+    BlockAnswered {
+        /// Hash of the block.
+        hash: BlockHash,
+        /// Index of the source.
+        source: usize,
+        /// How it was handed in.
+        path: SubmitPath,
+        /// The node's verdict.
+        outcome: SubmitOutcome,
+    },
+    /// A found block has a new state, which later ones may overrule until it is confirmed.
     BlockDecided(FoundBlock, BlockState),
+    /// A found block is deeper in the chain than before, or no longer in it.
+    BlockDepth {
+        /// Hash of the block.
+        hash: BlockHash,
+        /// Depth; the tip is 1 deep. 0 when the best chain goes without the block.
+        confirmations: u32,
+    },
     /// A source answers.
     SourceUp {
         /// Index of the source.
@@ -210,6 +239,18 @@ impl Hub {
         self
     }
 
+    /// Calls found blocks final at this depth, [`CONFIRMATIONS`](crate::blocks::CONFIRMATIONS) unless told otherwise.
+    #[must_use]
+    pub fn with_confirmations(mut self, confirmations: u32) -> Self {
+        self.blocks.set_confirmations(confirmations);
+        self
+    }
+
+    /// All found blocks, the oldest first, with state and depth.
+    pub fn blocks(&self) -> impl Iterator<Item = (&FoundBlock, &BlockState, u32)> {
+        self.blocks.blocks()
+    }
+
     /// What to do next; `None` when there is nothing left.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
@@ -229,9 +270,9 @@ impl Hub {
         self.with_blocks(|blocks, actions| blocks.handle_timeout(now, actions));
     }
 
-    /// Takes up a block that was open when the last process ended.
-    pub fn restore(&mut self, now: Duration, block: FoundBlock) {
-        self.with_blocks(|blocks, actions| blocks.found(now, block, actions));
+    /// Takes up a block that was undecided when the last process ended.
+    pub fn restore(&mut self, block: FoundBlock, state: BlockState) {
+        self.blocks.restore(block, state);
     }
 
     /// A source reports. An index that is not a source's is ignored.
@@ -262,10 +303,11 @@ impl Hub {
                 }
             },
             Event::Submitted { hash, path, outcome } => {
-                tracing::info!(source, %hash, ?path, ?outcome, "block submitted");
-                let decided =
-                    self.with_blocks(|blocks, actions| blocks.submitted(now, source, hash, path, outcome, actions));
-                self.decided(decided);
+                self.event(PoolEvent::BlockAnswered { hash, source, path, outcome: outcome.clone() });
+                self.with_blocks(|blocks, actions| blocks.submitted(now, source, hash, path, outcome, actions));
+            }
+            Event::Confirmations { hash, result } => {
+                self.with_blocks(|blocks, actions| blocks.confirmations(source, hash, result, actions));
             }
         }
     }
@@ -296,6 +338,7 @@ impl Hub {
             found_at: now.as_secs(),
             origin: Some(Origin { source: record.source, solution }),
             raw: transactions.as_ref().map(|list| Arc::new(candidate.block(list))),
+            accepted_by: BTreeSet::new(),
         };
         let event = PoolEvent::BlockFound(FoundBlock { raw: None, ..block.clone() });
         if !self.with_blocks(|blocks, actions| blocks.found(now, block, actions)) {
@@ -341,8 +384,7 @@ impl Hub {
         state.current = None;
         let height = template.height;
         state.tip = Some((tip, template, now));
-        let decided = self.with_blocks(|blocks, actions| blocks.tip(now, &tip, height, actions));
-        self.decided(decided);
+        self.with_blocks(|blocks, actions| blocks.tip(now, source, &tip, height, actions));
         self.selector.tip(source, height);
         if !self.select(now) && self.selector.active() == Some(source) {
             self.new_tip(now, source);
@@ -507,17 +549,25 @@ impl Hub {
     fn with_blocks<T>(&mut self, f: impl FnOnce(&mut BlockBook, &mut Vec<Action>) -> T) -> T {
         let mut actions = Vec::new();
         let result = f(&mut self.blocks, &mut actions);
-        self.outputs.extend(actions.into_iter().map(|action| match action {
-            Action::Command { source, command } => Output::Command { source, command },
-            Action::Persist { block, state } => Output::Persist { block, state },
-        }));
-        result
-    }
-
-    fn decided(&mut self, decided: impl IntoIterator<Item = (FoundBlock, BlockState)>) {
-        for (block, state) in decided {
-            self.event(PoolEvent::BlockDecided(FoundBlock { raw: None, ..block }, state));
+        for action in actions {
+            match action {
+                Action::Command { source, command } => {
+                    let submitted = match &command {
+                        Command::SubmitSolution(solution) => Some((solution.hash, SubmitPath::Solution)),
+                        Command::SubmitBlock { hash, .. } => Some((*hash, SubmitPath::RawBlock)),
+                        _ => None,
+                    };
+                    self.command(source, command);
+                    if let Some((hash, path)) = submitted {
+                        self.event(PoolEvent::BlockSubmitted { hash, source, path });
+                    }
+                }
+                Action::Persist { block, state } => self.outputs.push_back(Output::Persist { block, state }),
+                Action::Changed { block, state } => self.event(PoolEvent::BlockDecided(block, state)),
+                Action::Deep { hash, confirmations } => self.event(PoolEvent::BlockDepth { hash, confirmations }),
+            }
         }
+        result
     }
 
     fn command(&mut self, source: usize, command: Command) {

@@ -137,9 +137,12 @@ impl Pool {
         hub = hub
             .with_job_refresh(Duration::from_secs(config.shares.job_refresh_seconds))
             .with_recycler(space.recycler());
-        for block in store.open_blocks().map_err(data)? {
-            tracing::warn!(hash = %block.hash, height = block.height, "found block from before the restart is still open");
-            hub.restore(clock.now(), block);
+        hub = hub.with_failover(config.nodes.failover()).with_confirmations(config.nodes.confirmations);
+        for (block, state) in store.undecided().map_err(data)? {
+            if state == BlockState::Open {
+                tracing::warn!(hash = %block.hash, height = block.height, "found block from before the restart is submitted again");
+            }
+            hub.restore(block, state);
         }
         let listeners = bind(config).await?;
         let (events, _) = broadcast::channel(EVENT_QUEUE);
@@ -385,7 +388,7 @@ impl Driver {
         let (hash, path) = match command {
             Command::SubmitSolution(solution) => (solution.hash, SubmitPath::Solution),
             Command::SubmitBlock { hash, .. } => (hash, SubmitPath::RawBlock),
-            Command::SetConstraints(_) | Command::RequestTransactions(_) => {
+            Command::SetConstraints(_) | Command::RequestTransactions(_) | Command::RequestConfirmations(_) => {
                 return tracing::warn!(source, "the template source is behind: {reason}");
             }
         };
@@ -399,11 +402,24 @@ fn log(event: &PoolEvent) {
         PoolEvent::BlockFound(block) => {
             tracing::info!(height = block.height, hash = %block.hash, finder = block.finder, "block found");
         }
-        PoolEvent::BlockDecided(block, BlockState::Accepted) => {
-            tracing::info!(height = block.height, hash = %block.hash, finder = block.finder, "block accepted");
+        PoolEvent::BlockSubmitted { hash, source, path } => tracing::info!(%hash, source, ?path, "block submitted"),
+        PoolEvent::BlockAnswered { hash, source, path, outcome } => match outcome {
+            SubmitOutcome::Accepted | SubmitOutcome::Sent => {
+                tracing::info!(%hash, source, ?path, ?outcome, "block taken")
+            }
+            // Another way may have got it through before.
+            SubmitOutcome::Rejected(why) | SubmitOutcome::Failed(why) => {
+                tracing::warn!(%hash, source, ?path, "block not taken: {why}");
+            }
+        },
+        PoolEvent::BlockDecided(block, state @ (BlockState::Accepted | BlockState::Confirmed)) => {
+            tracing::info!(height = block.height, hash = %block.hash, finder = block.finder, "block {}", state.word());
         }
         PoolEvent::BlockDecided(block, state) => {
             tracing::error!(height = block.height, hash = %block.hash, finder = block.finder, ?state, "block not accepted");
+        }
+        PoolEvent::BlockDepth { hash, confirmations } => {
+            tracing::debug!(%hash, confirmations, "depth of a found block")
         }
         PoolEvent::SourceUp { source, description } => tracing::info!(source, "template source up: {description}"),
         PoolEvent::SourceDown { source, reason } => {

@@ -8,7 +8,7 @@ use noise_sv2::url::EndpointUrl;
 use pool::{
     Pool, PoolConfig, PoolEvent,
     blocks::{BlockState, FoundBlock},
-    config::{Limits, Listen, Shares},
+    config::{Limits, Listen, Nodes, Shares},
 };
 use stratum_runtime::{
     identity::create_authority_key,
@@ -87,6 +87,7 @@ async fn demo(args: &DemoArgs, token: Shutdown) -> Result<(), String> {
         shards: 0,
         listen: vec![Listen { address: args.listen, noise: true }],
         source: vec![source(args)],
+        nodes: Nodes::default(),
         // Many shares, so that there is something to see.
         shares: Shares { per_minute: 60.0, ..Shares::default() },
         limits: Limits::default(),
@@ -186,6 +187,7 @@ async fn watch_blocks(
                 accepted += 1;
                 report(&block);
             }
+            Ok(PoolEvent::BlockDecided(_, BlockState::Confirmed)) => {}
             Ok(PoolEvent::BlockDecided(block, state)) => eprintln!("block {} not accepted: {state:?}", block.hash),
             Ok(PoolEvent::SourceUp { description, .. }) => println!("Templates from {description}"),
             Ok(PoolEvent::SourceDown { reason, .. }) => eprintln!("No templates: {reason}"),

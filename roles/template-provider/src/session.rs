@@ -288,6 +288,8 @@ impl Session {
                 let whole = whole(&self.work, self.settings.raw_blocks);
                 self.submissions.extend(self.solutions.answered(now, *hash, *path, outcome.clone(), whole));
             }
+            // Never asked for.
+            Event::Confirmations { .. } => {}
         }
         Ok(())
     }

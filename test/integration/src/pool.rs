@@ -14,7 +14,7 @@ use noise_sv2::AuthorityPublicKey;
 use pool::{
     Pool, PoolConfig, PoolEvent,
     blocks::{BlockState, FoundBlock},
-    config::{Limits, Listen, Shares},
+    config::{Limits, Listen, Nodes, Shares},
 };
 use roles_logic_sv2::channel::client::{ClientChannel, Submission};
 use stratum_runtime::{identity::create_authority_key, shutdown::Shutdown};
@@ -66,6 +66,7 @@ impl TestPool {
             shards: 2,
             listen: vec![listen(true), listen(false)],
             source: vec![SourceConfig::Devnet { nbits: None }],
+            nodes: Nodes { settle_seconds: 0, ..Nodes::default() },
             shares: Shares { ntime_tolerance: 7200, ..Shares::default() },
             limits: Limits::default(),
         };

@@ -15,6 +15,8 @@ use bitcoin::{
     transaction,
 };
 
+use template_source::Confirmations;
+
 use crate::{pow::search, rng::Rng};
 
 /// Height of the first block of every world.
@@ -108,6 +110,16 @@ impl Chain {
     /// A known block.
     pub fn block(&self, hash: &BlockHash) -> Option<&Arc<Block>> {
         self.blocks.get(hash).map(|known| &known.block)
+    }
+
+    /// Where a block is.
+    pub fn confirmations(&self, hash: &BlockHash) -> Confirmations {
+        let Some(height) = self.height_of(hash) else { return Confirmations::Unknown };
+        let depth = self.height().saturating_sub(height);
+        match self.ancestor(depth as usize) == *hash {
+            true => Confirmations::InChain(depth + 1),
+            false => Confirmations::NotInChain,
+        }
     }
 
     /// The block `depth` below the tip, or the first one.

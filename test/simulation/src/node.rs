@@ -211,6 +211,13 @@ impl Node {
             }
             Command::SubmitSolution(solution) => self.solution(&solution, now),
             Command::SubmitBlock { hash, block } => self.raw_block(hash, &block, now),
+            Command::RequestConfirmations(hash) => {
+                let result = match self.online && self.character.raw_blocks {
+                    true => Ok(self.chain.confirmations(&hash)),
+                    false => Err("can not tell".to_owned()),
+                };
+                (Some(Event::Confirmations { hash, result }), None)
+            }
         }
     }
 

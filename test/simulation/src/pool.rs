@@ -243,10 +243,10 @@ impl Disk {
     }
 
     /// Blocks that a new process takes up.
-    pub fn open_blocks(&self) -> Vec<FoundBlock> {
-        let open = self.blocks.values().filter(|(block, state)| *state == BlockState::Open && block.raw.is_some());
-        let mut blocks: Vec<_> = open.map(|(block, _)| block.clone()).collect();
-        blocks.sort_by_key(|block| block.found_at);
+    pub fn undecided(&self) -> Vec<(FoundBlock, BlockState)> {
+        let undecided = self.blocks.values().filter(|(block, state)| state.is_undecided() && block.raw.is_some());
+        let mut blocks: Vec<_> = undecided.cloned().collect();
+        blocks.sort_by_key(|(block, _)| block.found_at);
         blocks
     }
 }

@@ -175,6 +175,31 @@ pub enum Event {
         /// The node's verdict.
         outcome: SubmitOutcome,
     },
+    /// Answer to [`Command::RequestConfirmations`].
+    Confirmations {
+        /// Hash of the block.
+        hash: BlockHash,
+        /// Where it is, or why that can not be told.
+        result: Result<Confirmations, String>,
+    },
+}
+
+impl Event {
+    /// Whether it answers a command, so that nothing newer takes its place.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Self::Transactions { .. } | Self::Submitted { .. } | Self::Confirmations { .. })
+    }
+}
+
+/// Where a block is, as a node sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirmations {
+    /// In the node's best chain, this many blocks deep; its tip is 1 deep.
+    InChain(u32),
+    /// The node has the block, or its header, and its best chain goes without it.
+    NotInChain,
+    /// The node never heard of it, or has lost it.
+    Unknown,
 }
 
 /// How a block was handed to a source.
@@ -215,6 +240,8 @@ pub enum Command {
         /// The block.
         block: Arc<Vec<u8>>,
     },
+    /// Asks where a block is in the node's chain. A remote Template Provider can not tell.
+    RequestConfirmations(BlockHash),
 }
 
 /// A solved template.

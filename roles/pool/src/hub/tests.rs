@@ -2,7 +2,6 @@ use roles_logic_sv2::{
     Header,
     extranonce::{Extranonce, Layout, Space},
 };
-use template_source::{SubmitOutcome, SubmitPath};
 
 use super::*;
 use crate::testing::{NOW, hash, hub, outputs, published, template, tip, up};
@@ -47,6 +46,7 @@ fn commands(outputs: &[Output]) -> Vec<(usize, &'static str)> {
                     Command::RequestTransactions(_) => "transactions",
                     Command::SubmitSolution(_) => "solution",
                     Command::SubmitBlock { .. } => "raw",
+                    Command::RequestConfirmations(_) => "confirmations",
                 },
             )),
             _ => None,
@@ -282,8 +282,8 @@ fn jobs_are_refreshed_with_new_content() {
     }
     let jobs: Vec<_> = seen.iter().flat_map(|tip| tip.spares.iter().chain([&tip.current])).collect();
     assert_eq!(jobs.len(), 4 * (SPARE_JOBS + 1));
-    let ids: std::collections::BTreeSet<_> = jobs.iter().map(|job| job.id()).collect();
-    let contents: std::collections::BTreeSet<_> = jobs.iter().map(|job| job.coinbase_tx_prefix()).collect();
+    let ids: BTreeSet<_> = jobs.iter().map(|job| job.id()).collect();
+    let contents: BTreeSet<_> = jobs.iter().map(|job| job.coinbase_tx_prefix()).collect();
     assert_eq!((ids.len(), contents.len()), (jobs.len(), jobs.len()), "every job is new");
     // The tip is the same, and so is the job that started it.
     assert!(seen.iter().all(|tip| tip.number == 1 && Arc::ptr_eq(&tip.activated, &seen[0].activated)));

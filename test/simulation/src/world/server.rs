@@ -29,7 +29,7 @@ impl World {
         let mut process = Process::start(self.disk.epoch, &sources, self.shards);
         self.note("pool starts", process.epoch, 0);
         if self.options.fault != Some(Fault::BlockNotRestored) {
-            self.disk.open_blocks().into_iter().for_each(|block| process.hub.restore(self.now, block));
+            self.disk.undecided().into_iter().for_each(|(block, state)| process.hub.restore(block, state));
         }
         self.process = Some(process);
         for node in 0..self.nodes.len() {
@@ -110,7 +110,9 @@ impl World {
             let (hash, path) = match command {
                 Command::SubmitSolution(solution) => (solution.hash, SubmitPath::Solution),
                 Command::SubmitBlock { hash, .. } => (hash, SubmitPath::RawBlock),
-                Command::SetConstraints(_) | Command::RequestTransactions(_) => return,
+                Command::SetConstraints(_) | Command::RequestTransactions(_) | Command::RequestConfirmations(_) => {
+                    return;
+                }
             };
             let outcome = SubmitOutcome::Failed("behind".into());
             return process.hub.handle_source(self.now, source, SourceEvent::Submitted { hash, path, outcome });

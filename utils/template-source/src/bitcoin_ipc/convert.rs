@@ -40,6 +40,8 @@ pub(super) enum BadData {
     Block(String),
     #[error("{what} is missing")]
     Missing { what: &'static str },
+    #[error("the node does not know that block")]
+    NotFound,
     #[error("answer to `{method}`: {problem}")]
     Rpc { method: &'static str, problem: String },
 }

@@ -21,7 +21,7 @@ use super::{
     convert::{self, BadData, Header},
     error::IpcError,
 };
-use crate::{CoinbaseTemplate, Constraints, Solution, SubmitOutcome, Transactions};
+use crate::{CoinbaseTemplate, Confirmations, Constraints, Solution, SubmitOutcome, Transactions};
 
 /// Words of 8 bytes that one message of the node may have: room for the largest block, several times over.
 const MAX_MESSAGE_WORDS: usize = 2 << 20;
@@ -308,6 +308,20 @@ impl Node {
         }
     }
 
+    /// Where a block is in the node's chain.
+    pub(super) async fn confirmations(&self, hash: BlockHash) -> Result<Confirmations, IpcError> {
+        const WHAT: &str = "getblockheader";
+        match self.call_rpc(WHAT, json!([hash.to_string()])).await {
+            Ok(header) => match header["confirmations"].as_i64() {
+                // -1: beside the best chain.
+                Some(depth) => Ok(u32::try_from(depth).map_or(Confirmations::NotInChain, Confirmations::InChain)),
+                None => Err(IpcError::Bad(BadData::Rpc { method: WHAT, problem: "it has no confirmations".into() })),
+            },
+            Err(IpcError::Bad(BadData::NotFound)) => Ok(Confirmations::Unknown),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Hands in a whole block.
     pub(super) async fn submit_block(&self, block: &[u8]) -> SubmitOutcome {
         const WHAT: &str = "submitBlock";
@@ -365,6 +379,8 @@ impl Node {
             Value::Null => Ok(reply["result"].take()),
             // -28: the node is still starting.
             error if error["code"] == -28 => Err(IpcError::Starting),
+            // -5: there is no such block.
+            error if error["code"] == -5 => Err(IpcError::Bad(BadData::NotFound)),
             error => {
                 Err(bad(error["message"].as_str().unwrap_or("an error without a message").chars().take(200).collect()))
             }

@@ -22,8 +22,8 @@ use super::{
     node::{BuildOptions, Driver, Handle, Node, NodeTemplate, Opening},
 };
 use crate::{
-    CoinbaseTemplate, Command, Constraints, Event, Solution, SubmitOutcome, SubmitPath, Template, TemplateId, Tip,
-    Transactions,
+    CoinbaseTemplate, Command, Confirmations, Constraints, Event, Solution, SubmitOutcome, SubmitPath, Template,
+    TemplateId, Tip, Transactions,
     consensus::{self, halving_interval},
     subscription::{
         live::Live,
@@ -36,6 +36,9 @@ const MAX_PENDING_REQUESTS: usize = 16;
 
 /// Submissions that may wait for the node; more are refused. Each block holds one, so an honest user has one or two.
 const MAX_PENDING_SUBMISSIONS: usize = 64;
+
+/// Questions about blocks that may wait for the node; more are refused.
+const MAX_PENDING_QUESTIONS: usize = 16;
 
 /// How long a loading node is waited for before the user is told.
 const LOADING_NOTICE: Duration = Duration::from_secs(2);
@@ -71,6 +74,7 @@ enum Done {
     Full(Constraints, Result<NodeTemplate, IpcError>),
     Transactions(TemplateId, Result<Transactions, String>),
     Submitted(u64, SubmitOutcome),
+    Confirmations(BlockHash, Result<Confirmations, String>),
 }
 
 /// A connection in use.
@@ -91,6 +95,7 @@ pub(super) struct Session {
     requests: usize,
     submissions: HashMap<u64, (BlockHash, SubmitPath)>,
     submission_count: u64,
+    questions: usize,
     // Last, so that the connection ends after all that uses it.
     _driver: Driver,
 }
@@ -174,6 +179,7 @@ pub(super) async fn open(config: &BitcoinIpcConfig, port: &mut Port) -> Result<S
         requests: 0,
         submissions: HashMap::new(),
         submission_count: 0,
+        questions: 0,
         _driver: driver,
     };
     session.activate(port, &full);
@@ -295,6 +301,10 @@ impl Session {
                 if let Some((hash, path)) = self.submissions.remove(&number) {
                     port.emit(Event::Submitted { hash, path, outcome });
                 }
+            }
+            Done::Confirmations(hash, result) => {
+                self.questions -= 1;
+                port.emit(Event::Confirmations { hash, result });
             }
         }
         Ok(())
@@ -437,7 +447,20 @@ impl Session {
                 let node = self.node.clone();
                 self.submit(port, hash, SubmitPath::RawBlock, async move { node.submit_block(&block).await });
             }
+            Command::RequestConfirmations(hash) => self.confirmations(port, hash),
         }
+    }
+
+    fn confirmations(&mut self, port: &mut Port, hash: BlockHash) {
+        if self.questions >= MAX_PENDING_QUESTIONS {
+            let result = Err(format!("{MAX_PENDING_QUESTIONS} questions are waiting for the node already"));
+            return port.emit(Event::Confirmations { hash, result });
+        }
+        self.questions += 1;
+        let node = self.node.clone();
+        self.tasks.spawn_local(async move {
+            Done::Confirmations(hash, node.confirmations(hash).await.map_err(|error| error.to_string()))
+        });
     }
 
     fn request_transactions(&mut self, port: &mut Port, id: TemplateId) {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bitcoin::{Network, hex::DisplayHex};
+use bitcoin::{BlockHash, Network, hex::DisplayHex};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
@@ -11,7 +11,7 @@ use super::{
     gbt::{BlockTemplate, Known},
     http::{Client, Limit, plain, read},
 };
-use crate::{SubmitOutcome, consensus::MAX_BLOCK_WEIGHT};
+use crate::{Confirmations, SubmitOutcome, consensus::MAX_BLOCK_WEIGHT};
 
 /// How long the node may take for small questions.
 const PROMPT: Duration = Duration::from_secs(10);
@@ -46,6 +46,11 @@ struct ChainInfo {
 #[derive(Deserialize)]
 struct NetworkInfo {
     subversion: String,
+}
+
+#[derive(Deserialize)]
+struct HeaderInfo {
+    confirmations: i64,
 }
 
 impl Node {
@@ -105,6 +110,21 @@ impl Node {
             Ok(Some(verdict)) if verdict.starts_with("inconclusive") || verdict == "duplicate" => Ok(()),
             Ok(Some(verdict)) => Err(RpcError::Proposal(plain(&verdict))),
             Err(RpcError::Node { message, .. }) => Err(RpcError::Proposal(message)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where a block is in the node's chain.
+    pub(super) async fn confirmations(&self, hash: BlockHash) -> Result<Confirmations, RpcError> {
+        const WHAT: &str = "getblockheader";
+        let body = self.client.call(WHAT, &format!(r#"["{hash}"]"#), PROMPTLY).await?;
+        match required::<HeaderInfo>(WHAT, &body) {
+            // -1: beside the best chain.
+            Ok(HeaderInfo { confirmations }) => {
+                Ok(u32::try_from(confirmations).map_or(Confirmations::NotInChain, Confirmations::InChain))
+            }
+            // Bitcoin Core's "Block not found".
+            Err(RpcError::Node { code: -5, .. }) => Ok(Confirmations::Unknown),
             Err(error) => Err(error),
         }
     }

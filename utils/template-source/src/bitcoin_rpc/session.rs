@@ -23,7 +23,7 @@ use super::{
     work::Work,
 };
 use crate::{
-    Command, Event, Solution, SubmitOutcome, SubmitPath, Template, TemplateId, Transactions,
+    Command, Confirmations, Event, Solution, SubmitOutcome, SubmitPath, Template, TemplateId, Transactions,
     consensus::{following_coinbase, halving_interval},
     subscription::{
         live::Live,
@@ -33,6 +33,9 @@ use crate::{
 
 /// Submissions that may wait for the node; more are refused. Each block holds one or two.
 const MAX_PENDING_SUBMISSIONS: usize = 64;
+
+/// Questions about blocks that may wait for the node; more are refused.
+const MAX_PENDING_QUESTIONS: usize = 16;
 
 /// Least time between two long polls that brought no new tip.
 const LONG_POLL_PAUSE: Duration = Duration::from_secs(1);
@@ -78,6 +81,7 @@ enum Done {
     },
     Proposal(Result<(), RpcError>),
     Submitted(u64, SubmitOutcome),
+    Confirmations(BlockHash, Result<Confirmations, String>),
 }
 
 /// A node in use.
@@ -106,6 +110,7 @@ pub(super) struct Session {
     told_of_room: bool,
     submissions: HashMap<u64, (BlockHash, SubmitPath)>,
     submission_count: u64,
+    questions: usize,
 }
 
 /// Connects, checks what is there, and sends `Up` with the first template and tip.
@@ -142,6 +147,7 @@ pub(super) async fn open(config: &BitcoinRpcConfig, port: &mut Port) -> Result<S
         told_of_room: false,
         submissions: HashMap::new(),
         submission_count: 0,
+        questions: 0,
     };
     session.new_tip(port)?;
     session.ask(Asked::LongPoll);
@@ -226,6 +232,10 @@ impl Session {
                 if let Some((hash, path)) = self.submissions.remove(&number) {
                     port.emit(Event::Submitted { hash, path, outcome });
                 }
+            }
+            Done::Confirmations(hash, result) => {
+                self.questions -= 1;
+                port.emit(Event::Confirmations { hash, result });
             }
         }
         Ok(())
@@ -374,8 +384,21 @@ impl Session {
                 let node = self.node.clone();
                 self.submit(port, hash, SubmitPath::RawBlock, async move { node.submit(&block).await });
             }
+            Command::RequestConfirmations(hash) => self.confirmations(port, hash),
         }
         Ok(())
+    }
+
+    fn confirmations(&mut self, port: &mut Port, hash: BlockHash) {
+        if self.questions >= MAX_PENDING_QUESTIONS {
+            let result = Err(format!("{MAX_PENDING_QUESTIONS} questions are waiting for the node already"));
+            return port.emit(Event::Confirmations { hash, result });
+        }
+        self.questions += 1;
+        let node = self.node.clone();
+        self.tasks.spawn(async move {
+            Done::Confirmations(hash, node.confirmations(hash).await.map_err(|error| error.to_string()))
+        });
     }
 
     fn submit_solution(&mut self, port: &mut Port, solution: Solution) {

@@ -14,6 +14,7 @@ use super::{
     utxo::{Coin, Coins, Undo},
     validate::{Context, Reject, check_block, check_block_in_context, check_header_in_context, connect},
 };
+use crate::Confirmations;
 
 /// Blocks of the active chain that are kept, and so the deepest reorganisation; Bitcoin Core keeps as many when it prunes.
 /// Below, a block is forgotten with every branch that starts there.
@@ -116,6 +117,15 @@ impl Chain {
 
     pub fn block(&self, hash: &BlockHash) -> Option<&Arc<Block>> {
         self.entries.get(hash)?.block.as_ref()
+    }
+
+    /// Where a block is; one that is no longer kept is not known.
+    pub fn confirmations(&self, hash: &BlockHash) -> Confirmations {
+        match (self.active.iter().rev().position(|active| active == hash), self.entries.contains_key(hash)) {
+            (Some(depth), _) => Confirmations::InChain(u32::try_from(depth).unwrap_or(u32::MAX).saturating_add(1)),
+            (None, true) => Confirmations::NotInChain,
+            (None, false) => Confirmations::Unknown,
+        }
     }
 
     /// Hash of the block `depth` below the tip, if it is still kept.

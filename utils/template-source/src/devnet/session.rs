@@ -194,6 +194,13 @@ impl Session {
                 let outcome = submit_raw(&block, node, state);
                 vec![Event::Submitted { hash, path: SubmitPath::RawBlock, outcome }]
             }
+            Command::RequestConfirmations(hash) => {
+                let result = match state.online {
+                    true => Ok(node.chain().confirmations(&hash)),
+                    false => Err("DEVNET is stopped".to_owned()),
+                };
+                vec![Event::Confirmations { hash, result }]
+            }
         }
     }
 

@@ -107,6 +107,7 @@ impl Port {
             Command::SubmitBlock { hash, .. } => {
                 self.emit(Event::Submitted { hash, path: SubmitPath::RawBlock, outcome: SubmitOutcome::Failed(why()) });
             }
+            Command::RequestConfirmations(hash) => self.emit(Event::Confirmations { hash, result: Err(why()) }),
         }
     }
 }
@@ -121,9 +122,7 @@ impl Outbox {
     fn push(&mut self, event: Event) {
         match &event {
             // Starts anew: the templates of the connection before are gone.
-            Event::Up { .. } | Event::Down { .. } => {
-                self.queue.retain(|old| matches!(old, Event::Transactions { .. } | Event::Submitted { .. }));
-            }
+            Event::Up { .. } | Event::Down { .. } => self.queue.retain(Event::is_answer),
             Event::Tip(tip) => {
                 let named = tip.template_id;
                 self.queue.retain(|old| match old {
@@ -183,6 +182,7 @@ mod tests {
             Event::Tip(tip) => format!("tip{}", tip.template_id.0),
             Event::Transactions { .. } => "transactions".to_owned(),
             Event::Submitted { .. } => "submitted".to_owned(),
+            Event::Confirmations { .. } => "confirmations".to_owned(),
         };
         events.into_iter().map(word).collect()
     }

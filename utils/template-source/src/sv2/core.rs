@@ -442,6 +442,10 @@ impl Core {
                 let outcome = SubmitOutcome::Failed("a Template Provider takes no raw blocks".to_owned());
                 self.events.push(Event::Submitted { hash, path: SubmitPath::RawBlock, outcome });
             }
+            Command::RequestConfirmations(hash) => {
+                let result = Err("a Template Provider does not tell of blocks".to_owned());
+                self.events.push(Event::Confirmations { hash, result });
+            }
         }
         Ok(())
     }

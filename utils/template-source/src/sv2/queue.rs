@@ -13,7 +13,7 @@ pub const QUEUED_EVENTS: usize = 128;
 ///
 /// [`Event::Tip`] removes the tip before it and the templates before it, but for the one that it names and younger future
 /// ones. A template for the present tip removes an older one of the kind. [`Event::Down`] removes all news. Answers
-/// ([`Event::Transactions`], [`Event::Submitted`]) always stay.
+/// ([`Event::is_answer`]) always stay.
 #[derive(Debug, Default)]
 pub struct EventQueue {
     events: VecDeque<Event>,
@@ -31,9 +31,7 @@ impl EventQueue {
                 Event::Tip(_) => false,
                 _ => true,
             }),
-            Event::Down { .. } => {
-                self.events.retain(|old| matches!(old, Event::Transactions { .. } | Event::Submitted { .. }));
-            }
+            Event::Down { .. } => self.events.retain(Event::is_answer),
             _ => {}
         }
         self.events.push_back(event);
