@@ -1,5 +1,7 @@
 //! Measurements whose results are kept in `docs/`.
 
+mod pool;
+
 use std::{fs, path::Path, process::Command};
 
 use crate::command::{Failure, Result, at, cargo, output};
@@ -52,7 +54,8 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<()> {
     match args {
         [what] if what == "wire" => measure(root, "wire", WIRE),
         [what] if what == "core" => measure(root, "core", CORE),
-        _ => Err(Failure::Usage(format!("`bench` takes `core` or `wire`, got `{}`", args.join(" ")))),
+        [what, rest @ ..] if what == "pool" => pool::run(root, rest),
+        _ => Err(Failure::Usage(format!("`bench` takes `core`, `wire` or `pool`, got `{}`", args.join(" ")))),
     }
 }
 
@@ -60,7 +63,7 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<()> {
 fn measure(root: &Path, name: &str, introduction: &str) -> Result<()> {
     let table = output(cargo(root).args(["bench", "--package", "stratum-bench", "--bench", name]))?;
     println!("{table}");
-    let text = format!("{introduction}\n{table}\n{}\n", conditions(root)?);
+    let text = format!("{introduction}\n{table}\n{}; SRI: {}.\n", machine()?, reference(root)?);
     let file = root.join(format!("docs/bench-{name}.md"));
     at(&file, fs::write(&file, text))?;
     println!("kept in docs/bench-{name}.md");
@@ -68,18 +71,23 @@ fn measure(root: &Path, name: &str, introduction: &str) -> Result<()> {
 }
 
 /// Where and with what this was measured.
-fn conditions(root: &Path) -> Result<String> {
+fn machine() -> Result<String> {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map(|(_, model)| model);
     let compiler = output(Command::new("rustc").arg("--version"))?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(format!("{}, {cores} cores; {}", cpu.unwrap_or("unknown CPU"), compiler.trim()))
+}
+
+/// The versions of the reference implementation's crates.
+fn reference(root: &Path) -> Result<String> {
     let lock = root.join("Cargo.lock");
     let lock = at(&lock, fs::read_to_string(&lock))?;
     let versions: Vec<String> = REFERENCE.iter().filter_map(|name| version(&lock, name)).collect();
     if versions.len() < REFERENCE.len() {
         return Err(Failure::Other(format!("Cargo.lock has only {} of {REFERENCE:?}", versions.len())));
     }
-    let cpu = cpu.unwrap_or("unknown CPU");
-    Ok(format!("{cpu}; {}; SRI: {}.", compiler.trim(), versions.join(", ")))
+    Ok(versions.join(", "))
 }
 
 /// `name version` of a package in the lock file.

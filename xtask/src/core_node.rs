@@ -68,13 +68,13 @@ pub(crate) fn provide(root: &Path) -> Result<PathBuf> {
 }
 
 /// `stratum` in the user's cache folder.
-fn cache_folder() -> Result<PathBuf> {
+pub(crate) fn cache_folder() -> Result<PathBuf> {
     let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_CACHE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
         .map(|cache| cache.join("stratum"))
         .ok_or_else(|| {
-            Failure::Other("set HOME or XDG_CACHE_HOME: Bitcoin Core is kept in the user's cache folder".into())
+            Failure::Other("set HOME or XDG_CACHE_HOME: what is built once is kept in the user's cache folder".into())
         })
 }
 
@@ -170,7 +170,7 @@ fn throw_away_manifest() -> String {
     )
 }
 
-fn target_folder(root: &Path) -> Result<PathBuf> {
+pub(crate) fn target_folder(root: &Path) -> Result<PathBuf> {
     let metadata = output(cargo(root).args(["metadata", "--format-version", "1", "--no-deps"]))?;
     let metadata: Value = serde_json::from_str(&metadata)
         .map_err(|error| Failure::Other(format!("cargo metadata wrote no JSON: {error}")))?;

@@ -34,6 +34,9 @@ usage: cargo xtask <command>
                     all fuzz targets for N seconds together, 60 if not given; installs cargo-fuzz
   sanitize          unsafe code under loom, AddressSanitizer, valgrind and, where installed, Miri
   bench core        speed of the mining core beside the reference implementation's; kept in docs/bench-core.md
+  bench pool [--quick]
+                    a pool under load beside the reference implementation's, about a quarter of an hour; kept in docs/bench-pool.md.
+                    With --quick under three minutes, less of it, and only printed
   bench wire        speed of the wire stack beside the reference implementation's; kept in docs/bench-wire.md
   coverage [FOLDER] counts of docs/spec/coverage; with a copy of the specification, what it has and the pages have not
   simulate [--seeds N | --seed N]

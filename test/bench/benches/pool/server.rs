@@ -57,8 +57,13 @@ impl Server {
         let text = match kind {
             Kind::Ours => {
                 let key = folder.path().join("authority.key");
-                let made =
-                    Command::new(&program).arg("keygen").arg("--out").arg(&key).stdout(Stdio::null()).status()?;
+                let made = Command::new(&program)
+                    .arg("keygen")
+                    .arg("--out")
+                    .arg(&key)
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null())
+                    .status()?;
                 if !made.success() {
                     return Err(io::Error::other("`stratum keygen` failed"));
                 }

@@ -3,5 +3,6 @@
 mod bad_input;
 mod devnet;
 mod key_log;
+mod load;
 mod node;
 mod vardiff;
