@@ -3,7 +3,7 @@
 //! Whoever knows the tokens says what was declared ([`Tokens`]); everything that follows from the message, the tip and the
 //! declaration is checked here. `docs/spec/custom-jobs.md` says what and why.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{sync::Arc, vec::Vec};
 use core::{fmt, time::Duration};
 
 use binary_sv2::Str0_255;
@@ -14,8 +14,7 @@ use mining_sv2::{SetCustomMiningJob, SetCustomMiningJobError};
 use crate::{
     coinbase::{SplitCoinbase, WITNESS_FIELDS_LEN},
     ids::{JobId, TemplateId},
-    job::{Job, MAX_SCRIPT_SIG, coinbase_start, is_witness_commitment},
-    messages::encode_merkle_path,
+    job::{Job, MAX_SCRIPT_SIG, MerklePath, coinbase_start, is_witness_commitment},
     tip::Tip,
 };
 
@@ -177,9 +176,9 @@ pub fn build(
         return Err(CustomJobError::CoinbaseOutputs);
     }
     let coinbase = coinbase(request, full_extranonce_size)?;
-    let merkle_path: Vec<[u8; 32]> = request.merkle_path.iter().map(|hash| hash.to_le_bytes()).collect();
-    let encoded_merkle_path = encode_merkle_path(&merkle_path).map_err(|_| CustomJobError::MerklePath)?;
-    Job {
+    let hashes = request.merkle_path.iter().map(|hash| hash.to_le_bytes()).collect();
+    let path = MerklePath::new(hashes).map_err(|_| CustomJobError::MerklePath)?;
+    Ok(Job {
         id: id(),
         template_id: declared.template_id,
         custom: true,
@@ -188,12 +187,8 @@ pub fn build(
         full_extranonce_size,
         has_witness: outputs.iter().any(is_witness_commitment),
         coinbase,
-        merkle_path,
-        encoded_merkle_path,
-        encoded: Box::default(),
-    }
-    .with_encoding()
-    .map_err(|_| CustomJobError::Coinbase)
+        path: Arc::new(path),
+    })
 }
 
 fn check_tip(request: &SetCustomMiningJob<'_>, tip: &Tip) -> Result<(), CustomJobError> {

@@ -1,6 +1,6 @@
 //! To messages and from them.
 
-use binary_sv2::{B0_32, B0_64K, Encodable, Message, Seq0_64K, Seq0_255, Str0_255, U256, Writer};
+use binary_sv2::{B0_32, B0_64K, Encodable, Message, Seq0_64K, Str0_255, U256, Writer};
 use bitcoin::hashes::Hash as _;
 use common_messages_sv2::{SetupConnection, SetupConnectionError, SetupConnectionSuccess};
 use extensions_sv2::{RequestExtensionsError, RequestExtensionsSuccess};
@@ -98,11 +98,8 @@ impl Job {
     }
 }
 
-/// Where `version` begins in a NewExtendedMiningJob without `min_ntime`: after two ids and one byte.
-pub(crate) const JOB_VERSION_AT: usize = 4 + 4 + 1;
-
 /// A job's NewExtendedMiningJob for one channel or group: the same bytes as
-/// [`Job::new_extended_mining_job`] gives, of which all but the first 9 or 13 are copied from the job.
+/// [`Job::new_extended_mining_job`] gives. All of them but the first 14 or 18 lie ready in the job, and are copied.
 #[derive(Clone, Copy, Debug)]
 pub struct JobMessage<'a> {
     job: &'a Job,
@@ -110,9 +107,19 @@ pub struct JobMessage<'a> {
     min_ntime: Option<u32>,
 }
 
+impl JobMessage<'_> {
+    /// `coinbase_tx_prefix` and `coinbase_tx_suffix`.
+    fn coinbase(&self) -> [&[u8]; 2] {
+        [self.job.coinbase_tx_prefix(), self.job.coinbase_tx_suffix()]
+    }
+}
+
 impl Encodable for JobMessage<'_> {
     fn encoded_len(&self) -> usize {
-        JOB_VERSION_AT + self.min_ntime.map_or(0, |_| 4) + self.job.encoded().len()
+        // Two ids, min_ntime, version and whether it may be rolled; the coinbase's parts have lengths of two bytes.
+        let fixed = 4 + 4 + 1 + self.min_ntime.map_or(0, |_| 4) + 4 + 1;
+        let coinbase: usize = self.coinbase().iter().map(|part| 2 + part.len()).sum();
+        fixed + self.job.merkle_path_bytes().len() + coinbase
     }
 
     fn encode(&self, out: &mut Writer<'_>) -> Result<(), binary_sv2::Error> {
@@ -125,7 +132,14 @@ impl Encodable for JobMessage<'_> {
                 out.put_array(&min_ntime.to_le_bytes())?;
             }
         }
-        out.put(self.job.encoded())
+        out.put_array(&self.job.version().to_le_bytes())?;
+        out.put_array(&[self.job.version_rolling_allowed().into()])?;
+        out.put(self.job.merkle_path_bytes())?;
+        for part in self.coinbase() {
+            out.put_array(&(part.len() as u16).to_le_bytes())?; // no part is too long
+            out.put(part)?;
+        }
+        Ok(())
     }
 
     binary_sv2::with_serde! {
@@ -141,11 +155,6 @@ impl Message for JobMessage<'_> {
     const EXTENSION_TYPE: u16 = <NewExtendedMiningJob<'static> as Message>::EXTENSION_TYPE;
     const CHANNEL_MSG: bool = <NewExtendedMiningJob<'static> as Message>::CHANNEL_MSG;
     const NAME: &'static str = <NewExtendedMiningJob<'static> as Message>::NAME;
-}
-
-/// A merkle path as its message carries it; too many hashes are an error.
-pub(crate) fn encode_merkle_path(path: &[[u8; 32]]) -> Result<Seq0_255<'static, U256>, binary_sv2::Error> {
-    Seq0_255::try_from_iter(path.iter().map(|hash| U256::from_le_bytes(*hash)))
 }
 
 /// Answer to an Open…MiningChannel.

@@ -12,7 +12,7 @@ use bitcoin::{
 use proptest::prelude::*;
 use roles_logic_sv2::{
     Header, JobId, Target,
-    job::{Constraints, JobError, JobFactory, MAX_PAYOUT_OUTPUTS, Payout, VARIANT_LEN},
+    job::{Constraints, JobError, JobFactory, Payout, PreparedTemplate, VARIANT_LEN},
 };
 use support::{VALUE, factory, p2wpkh, template, transaction};
 
@@ -125,23 +125,45 @@ fn variants_of_a_job_differ_and_are_blocks() {
     assert_eq!(too_long.unwrap_err(), JobError::ScriptSigTooLong { len: 101 });
 }
 
+/// 10,000 solo addresses share all of a template but the coinbase.
 #[test]
-fn fixed_outputs_come_first_and_the_remainder_takes_the_rest() {
-    let fee = TxOut { value: Amount::from_sat(1_000), script_pubkey: p2wpkh(2) };
-    let payout = Payout::new(vec![fee.clone()], p2wpkh(1)).unwrap();
-    let outputs = payout.outputs(VALUE).unwrap();
-    assert_eq!(outputs, [fee, TxOut { value: Amount::from_sat(VALUE - 1_000), script_pubkey: p2wpkh(1) }]);
-    assert_eq!(payout.outputs(1_000).unwrap()[1].value, Amount::ZERO);
-    assert_eq!(payout.outputs(999), Err(JobError::Overspent { value: 999 }));
-    // What is announced is what is used, to the byte.
-    assert_eq!(payout.constraints().max_additional_size as usize, outputs.iter().map(|o| serialize(o).len()).sum());
-    let overflow = TxOut { value: Amount::from_sat(u64::MAX), script_pubkey: p2wpkh(2) };
-    let payout = Payout::new(vec![overflow.clone(), overflow], p2wpkh(1)).unwrap();
-    assert_eq!(payout.outputs(u64::MAX), Err(JobError::Overspent { value: u64::MAX }));
-    let many =
-        Payout::new(vec![TxOut { value: Amount::ZERO, script_pubkey: p2wpkh(2) }; MAX_PAYOUT_OUTPUTS], p2wpkh(1));
-    let (limit, outputs) = (MAX_PAYOUT_OUTPUTS, MAX_PAYOUT_OUTPUTS + 1);
-    assert_eq!(many, Err(JobError::TooManyOutputs { limit, outputs }));
+fn payouts_of_one_template_differ_in_the_coinbase_only() {
+    let template = template(840_000, &[transaction(0), transaction(1), transaction(2)], true);
+    let raw: Vec<_> = (0..3).map(|index| serialize(&transaction(index))).collect();
+    let prepared = PreparedTemplate::new(template.clone()).unwrap();
+    assert_eq!(prepared.template(), &template);
+    let fee = |byte| Payout::single(p2wpkh(byte)).with_weight(p2wpkh(200), 100).unwrap();
+    let first = JobFactory::new(fee(1), b"/solo/".to_vec(), 20, fee(1).constraints()).unwrap();
+    let jobs: Vec<_> = (1..=3)
+        .map(|byte| {
+            let factory = first.for_payout(fee(byte)).unwrap();
+            assert_eq!(factory.full_extranonce_size(), 20);
+            let job = factory.build_prepared(JobId(byte.into()), &prepared, 0).unwrap();
+            let alone = factory.build(JobId(byte.into()), &template).unwrap();
+            let bytes = |job: &roles_logic_sv2::job::Job| {
+                binary_sv2::to_bytes(&job.new_extended_mining_job(1.into(), None)).unwrap()
+            };
+            assert_eq!(bytes(&job), bytes(&alone));
+            job
+        })
+        .collect();
+    for (index, job) in jobs.iter().enumerate() {
+        let block: Block =
+            deserialize(&job.block(&header(job.merkle_root(&[5; 20])).to_bytes(), &[5; 20], &raw)).unwrap();
+        assert!(block.check_merkle_root() && block.check_witness_commitment());
+        let outputs = &block.coinbase().unwrap().output;
+        assert_eq!(
+            (&outputs[0].script_pubkey, outputs[0].value.to_sat()),
+            (&p2wpkh(index as u8 + 1), VALUE / 100 * 99)
+        );
+        assert_eq!((&outputs[1].script_pubkey, outputs[1].value.to_sat()), (&p2wpkh(200), VALUE / 100));
+        assert!(std::ptr::eq(job.merkle_path(), jobs[0].merkle_path()), "one merkle path for all");
+        assert_eq!(job.coinbase_tx_prefix(), jobs[0].coinbase_tx_prefix());
+    }
+    let larger = fee(1).with_weight(p2wpkh(9), 1).unwrap();
+    assert_eq!(first.for_payout(larger).err(), Some(JobError::SizeOverReserve { reserved: 62, needed: 93 }));
+    let fixed = first.clone().with_fixed_version().for_payout(fee(2)).unwrap();
+    assert!(!fixed.build_prepared(JobId(1), &prepared, 0).unwrap().version_rolling_allowed());
 }
 
 #[test]

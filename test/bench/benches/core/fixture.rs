@@ -37,7 +37,7 @@ fn output(sat: u64, byte: u8) -> TxOut {
 
 /// Three outputs: the pool's, and two fixed ones.
 pub fn outputs() -> Vec<TxOut> {
-    vec![output(1_000, 2), output(2_000, 3), output(VALUE - 3_000, 1)]
+    vec![output(VALUE - 3_000, 1), output(1_000, 2), output(2_000, 3)]
 }
 
 /// The template's own output: a witness commitment.
@@ -50,10 +50,12 @@ fn path() -> impl Iterator<Item = [u8; 32]> {
     (0..LEVELS).map(|level| [level as u8 + 1; 32])
 }
 
+pub fn payout(payee: u8) -> Payout {
+    outputs().into_iter().skip(1).try_fold(Payout::single(script(payee)), Payout::with_fixed).unwrap()
+}
+
 pub fn factory(payee: u8) -> JobFactory {
-    let mut fixed = outputs();
-    fixed.pop();
-    let payout = Payout::new(fixed, script(payee)).unwrap();
+    let payout = payout(payee);
     let reserved = payout.constraints();
     JobFactory::new(payout, TAG.into(), FULL_SIZE, reserved).unwrap()
 }

@@ -3,7 +3,11 @@
 use std::{hint::black_box, sync::Arc};
 
 use codec_sv2::NoiseEncoder;
-use roles_logic_sv2::{ChannelId, JobId, channel::server::Channel, job::JobFactory};
+use roles_logic_sv2::{
+    ChannelId, JobId,
+    channel::server::Channel,
+    job::{JobFactory, PreparedTemplate},
+};
 use stratum_bench::Row;
 
 use crate::{
@@ -69,13 +73,15 @@ pub fn standard() -> Row<'static> {
 /// A coinbase of its own for each address.
 pub fn solo() -> Row<'static> {
     let (mut channels, mut connections) = (channels(10_000, true), jobs::connections(CONNECTIONS));
-    let factories: Vec<JobFactory> = (0..10_000_u32).map(|payee| fixture::factory(payee as u8)).collect();
+    let factory = fixture::factory(0);
+    let factories: Vec<JobFactory> =
+        (0..10_000_u32).map(|payee| factory.for_payout(fixture::payout(payee as u8)).unwrap()).collect();
     let mut number = 0;
     Row::new("a new template, encrypted to 10,000 solo addresses").ours(move || {
         number += 1;
-        let template = fixture::template(number.into());
+        let prepared = PreparedTemplate::new(fixture::template(number.into())).unwrap();
         for (index, (channel, factory)) in channels.iter_mut().zip(&factories).enumerate() {
-            let job = Arc::new(factory.build(JobId(number), &template).unwrap());
+            let job = Arc::new(factory.build_prepared(JobId(number), &prepared, 0).unwrap());
             send(&mut connections, index, &job.message(ChannelId(2), None));
             channel.on_new_job(NOW, job, None).unwrap();
         }
