@@ -1,14 +1,36 @@
-//! Acknowledging shares in batches (SubmitShares.Success, sv2-spec §5.3.13).
+//! Acknowledging shares in batches (SubmitShares.Success, sv2-spec §5.3.13), and counting them ([`ShareStats`]).
 //!
 //! A share is *pending* from the moment it is judged acceptable until it is durable. Batches follow the order of submission:
-//! one never reaches past a share that is still pending, however soon later ones were done.
+//! one never reaches past a share that is still pending, however soon later ones were done. A batch ends by count or by time,
+//! whichever is first ([`AckLimits`]).
+
+mod stats;
 
 use alloc::collections::VecDeque;
+use core::time::Duration;
+
+pub use stats::{Period, ShareStats};
 
 use crate::{ids::SequenceNumber, target::WORK_OF_DIFFICULTY_1};
 
 /// Shares of one channel that may be pending; at the bound the channel's input has to wait, or the share be refused.
 pub const MAX_PENDING: usize = 4_096;
+
+/// When a batch is acknowledged, if it is not flushed before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AckLimits {
+    /// Shares that end a batch; 0 counts as 1.
+    pub count: u32,
+    /// Time after which the first share of a batch is acknowledged; zero is at once.
+    pub delay: Duration,
+}
+
+impl Default for AckLimits {
+    /// 16 shares or a second: few answers to a fast device, and no slow one waits for long.
+    fn default() -> Self {
+        Self { count: 16, delay: Duration::from_secs(1) }
+    }
+}
 
 /// What one SubmitShares.Success says, besides the channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +62,9 @@ impl core::error::Error for TooManyPending {}
 /// The shares of one channel that are to be acknowledged.
 #[derive(Clone, Debug, Default)]
 pub struct AckBatch {
+    limits: AckLimits,
+    /// When the batch at hand was first seen to have shares.
+    since: Option<Duration>,
     /// Ticket of the first pending share.
     first: u64,
     pending: VecDeque<Pending>,
@@ -67,6 +92,11 @@ impl AckBatch {
     /// Nothing to acknowledge.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Nothing to acknowledge, and other limits than the default.
+    pub fn with_limits(limits: AckLimits) -> Self {
+        Self { limits, ..Self::default() }
     }
 
     /// Takes up a share that is good but not yet durable, in the order of submission.
@@ -140,9 +170,23 @@ impl AckBatch {
         self.pending.len()
     }
 
-    /// Ends the batch; `None` when there is nothing to acknowledge. Call it by count and by time.
+    /// Ends the batch if it is full or its time has come. To be called after shares were decided, and at
+    /// [`poll_timeout`](Self::poll_timeout): the delay counts from the first call that finds a share.
+    pub fn poll(&mut self, now: Duration) -> Option<Ack> {
+        self.last?;
+        let due = self.since.get_or_insert(now).saturating_add(self.limits.delay);
+        if self.count >= self.limits.count || due <= now { self.flush() } else { None }
+    }
+
+    /// When to call [`poll`](Self::poll) at the latest.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.since.map(|since| since.saturating_add(self.limits.delay))
+    }
+
+    /// Ends the batch now, as before a channel is closed; `None` when there is nothing to acknowledge.
     pub fn flush(&mut self) -> Option<Ack> {
         let last_sequence_number = self.last.take()?;
+        self.since = None;
         let sum = self.work / WORK_OF_DIFFICULTY_1;
         self.work %= WORK_OF_DIFFICULTY_1;
         Some(Ack {
@@ -202,6 +246,40 @@ mod tests {
             sum += batch.flush().unwrap().new_shares_sum;
         }
         assert_eq!(sum, 7);
+    }
+
+    #[test]
+    fn a_batch_ends_by_count_or_by_time() {
+        let at = |milliseconds: u64| Duration::from_millis(1_000_000 + milliseconds);
+        let mut batch = AckBatch::with_limits(AckLimits { count: 3, delay: Duration::from_millis(100) });
+        let record = |batch: &mut AckBatch, number| batch.record(SequenceNumber(number), WORK_OF_DIFFICULTY_1).unwrap();
+        assert_eq!((batch.poll(at(0)), batch.poll_timeout()), (None, None));
+        record(&mut batch, 0);
+        record(&mut batch, 1);
+        assert_eq!((batch.poll(at(10)), batch.poll_timeout()), (None, Some(at(110))));
+        assert_eq!(batch.poll(at(109)), None);
+        assert_eq!((batch.poll(at(110)), batch.poll_timeout()), (ack(1, 2, 2), None));
+        assert_eq!(batch.poll(at(500)), None);
+        (2..5).for_each(|number| record(&mut batch, number));
+        assert_eq!((batch.poll(at(500)), batch.poll_timeout()), (ack(4, 3, 3), None));
+        record(&mut batch, 5);
+        assert_eq!(batch.poll(at(600)), None);
+        // A flush between starts the time anew.
+        assert_eq!((batch.flush(), batch.poll_timeout()), (ack(5, 1, 1), None));
+        record(&mut batch, 6);
+        assert_eq!((batch.poll(at(700)), batch.poll_timeout()), (None, Some(at(800))));
+        // What is undecided starts no time.
+        let mut batch = AckBatch::new();
+        let ticket = batch.begin(SequenceNumber(7), 1).unwrap();
+        assert_eq!((batch.poll(at(0)), batch.poll_timeout()), (None, None));
+        batch.accept(ticket);
+        assert_eq!((batch.poll(at(50)), batch.poll_timeout()), (None, Some(at(1_050))));
+        // No count and no delay: each share on its own.
+        for limits in [AckLimits { count: 0, ..AckLimits::default() }, AckLimits { delay: Duration::ZERO, count: 9 }] {
+            let mut batch = AckBatch::with_limits(limits);
+            batch.record(SequenceNumber(1), 0).unwrap();
+            assert_eq!(batch.poll(at(0)), ack(1, 1, 0));
+        }
     }
 
     #[test]

@@ -10,8 +10,8 @@
 //! - [`custom`]: jobs that clients choose themselves
 //! - [`channel::server`], [`channel::client`]: a channel's state on either side
 //! - [`channel::group`], [`channel::clients`]: a connection's channels and groups on either side
-//! - [`accounting`]: acknowledging shares in batches
-//! - [`vardiff`]: which target a channel should have
+//! - [`accounting`]: acknowledging shares in batches, counting them, hashrates
+//! - [`vardiff`]: which target a channel should have; [`vardiff::policy`]: within which bounds, by port and device
 //! - [`protocol`]: the protocols and the sides of a connection, as types
 //! - [`session`]: a connection from SetupConnection on, as types, for clients and servers of every protocol
 //! - [`setup`]: answers to SetupConnection and RequestExtensions

@@ -5,6 +5,8 @@
 //! the Poisson distribution over windows of every length, against a band of [`DEAD_BAND`] around the wanted rate. After a
 //! change, what was measured before the device changed is forgotten.
 //!
+//! Floors, ceilings and starts by port and by device are in [`policy`].
+//!
 //! How it behaves is measured by `cargo xtask vardiff`, in `docs/vardiff.md`.
 //!
 //! ```
@@ -21,6 +23,7 @@
 //! ```
 
 mod history;
+pub mod policy;
 #[cfg(test)]
 mod tests;
 
