@@ -10,6 +10,7 @@ mod coverage;
 mod engines;
 mod firmware;
 mod fuzz;
+mod mutants;
 mod packages;
 mod sanitize;
 mod simulate;
@@ -32,6 +33,7 @@ usage: cargo xtask <command>
   test              everything that has to pass: formatting, tidiness, lints, documentation, all tests
   fuzz [--seconds N]
                     all fuzz targets for N seconds together, 60 if not given; installs cargo-fuzz
+  mutants [FILE..]  changes to the mining core that no test notices, hours for all files; installs cargo-mutants
   sanitize          unsafe code under loom, AddressSanitizer, valgrind and, where installed, Miri
   bench core        speed of the mining core beside the reference implementation's; kept in docs/bench-core.md
   bench pool [--quick]
@@ -69,7 +71,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         Some((name, rest)) => (name.as_str(), rest),
         None => ("help", args),
     };
-    if !matches!(name, "demo" | "bench" | "coverage" | "fuzz" | "simulate" | "help" | "-h" | "--help")
+    if !matches!(name, "demo" | "bench" | "coverage" | "fuzz" | "mutants" | "simulate" | "help" | "-h" | "--help")
         && !rest.is_empty()
     {
         return Err(Failure::Usage(format!("`{name}` takes no arguments, got `{}`", rest.join(" "))));
@@ -79,6 +81,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "demo" => demo(&root, rest),
         "test" => test::run(&root).map(|()| ExitCode::SUCCESS),
         "fuzz" => fuzz::run(&root, rest).map(|()| ExitCode::SUCCESS),
+        "mutants" => mutants::run(&root, rest).map(|()| ExitCode::SUCCESS),
         "sanitize" => sanitize::run(&root).map(|()| ExitCode::SUCCESS),
         "simulate" => simulate::run(&root, rest).map(|()| ExitCode::SUCCESS),
         "coverage" => coverage::run(&root, rest).map(|()| ExitCode::SUCCESS),

@@ -199,6 +199,8 @@ impl AckBatch {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -290,6 +292,8 @@ mod tests {
             batch.begin(SequenceNumber(i as u32), 1).unwrap();
         }
         assert_eq!(batch.begin(SequenceNumber(0), 1), Err(TooManyPending));
+        assert_eq!((batch.pending(), batch.count()), (MAX_PENDING, 0));
+        assert_eq!(TooManyPending.to_string(), "expected at most 4096 shares to wait for their acknowledgement");
         batch.accept(first);
         assert!(batch.begin(SequenceNumber(0), u128::MAX).is_ok());
     }

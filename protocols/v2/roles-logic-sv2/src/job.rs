@@ -316,3 +316,42 @@ impl Job {
         block
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn errors_say_what_was_expected() {
+        let errors = [
+            (JobError::TagTooLong { limit: 70, len: 71 }, "expected a pool tag of at most 70 bytes, got 71"),
+            (JobError::ExtranonceSize(33), "expected a full extranonce of 1 to 32 bytes, got 33"),
+            (JobError::MalformedCoinbasePrefix, "expected a coinbase_prefix of whole pushes"),
+            (JobError::ScriptSigTooLong { len: 101 }, "expected a scriptSig of at most 100 bytes, got 101"),
+            (JobError::TooManyOutputs { limit: 1, outputs: 2 }, "expected at most 1 payout outputs, got 2"),
+            (
+                JobError::Dust { least: 294, value: 1 },
+                "expected an output of at least 294 satoshis, got 1: it could not pay for being spent",
+            ),
+            (JobError::Weights { sum: 10_001 }, "expected weights of at most 10000 basis points together, got 10001"),
+            (JobError::Overspent { value: 5 }, "expected a payout of at most 5 satoshis, got more"),
+            (
+                JobError::SizeOverReserve { reserved: 1, needed: 2 },
+                "expected payout outputs within the 1 bytes reserved, got 2",
+            ),
+        ];
+        for (error, text) in errors {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn compact_sizes() {
+        for value in [0, 252, 253, 0xffff, 0x1_0000] {
+            assert_eq!(compact_size(value as u64), bitcoin::consensus::serialize(&bitcoin::VarInt(value as u64)));
+            assert_eq!(compact_size_len(value), compact_size(value as u64).len());
+        }
+    }
+}

@@ -370,3 +370,30 @@ fn check(
     }
     seen.fill(vacancy, context.rules.share_quota)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    /// The strings of sv2-spec §5.3.14, and our own.
+    #[test]
+    fn reasons_have_their_codes_and_their_places() {
+        let codes = [
+            "invalid-channel-id",
+            "invalid-job-id",
+            "bad-extranonce-size",
+            "version-rolling-not-allowed",
+            "invalid-non-rollable-version-bit",
+            "stale-share",
+            "ntime-out-of-range",
+            "duplicate-share",
+            "difficulty-too-low",
+            "too-many-shares",
+        ];
+        for (place, (reason, code)) in RejectReason::ALL.into_iter().zip(codes).enumerate() {
+            assert_eq!((reason as usize, reason.error_code(), reason.to_string().as_str()), (place, code, code));
+        }
+    }
+}

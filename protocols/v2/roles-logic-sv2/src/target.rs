@@ -267,7 +267,7 @@ impl TargetBounds {
 
 #[cfg(test)]
 mod tests {
-    use alloc::{vec, vec::Vec};
+    use alloc::{string::ToString, vec, vec::Vec};
 
     use proptest::prelude::*;
 
@@ -349,6 +349,23 @@ mod tests {
         assert_eq!(
             Target::from_compact(0x207f_ffff).unwrap().to_le_bytes(),
             bitcoin::Target::from_compact(bitcoin::CompactTarget::from_consensus(0x207f_ffff)).to_le_bytes()
+        );
+    }
+
+    #[test]
+    fn shown_for_people() {
+        let shown = |nbits| Target::from_compact(nbits).unwrap_err().to_string();
+        assert_eq!(
+            shown(0x0480_0001),
+            "expected a compact target between 1 and 2^256 - 1, got 0x04800001, which is negative"
+        );
+        assert!(shown(0xff12_3456).ends_with("got 0xff123456, which does not fit 256 bits"));
+        assert!(shown(0).ends_with("got 0x00000000, which is zero"));
+        let target = Target { high: 0xab, low: 1 };
+        let digits = "000000000000000000000000000000ab00000000000000000000000000000001";
+        assert_eq!(
+            (target.to_string(), alloc::format!("{target:?}")),
+            (digits.into(), alloc::format!("Target({digits})"))
         );
     }
 

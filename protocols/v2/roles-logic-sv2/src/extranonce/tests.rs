@@ -1,4 +1,4 @@
-use alloc::{collections::BTreeSet, string::ToString, vec::Vec};
+use alloc::{collections::BTreeSet, format, string::ToString, vec::Vec};
 use core::time::Duration;
 
 use proptest::prelude::*;
@@ -38,6 +38,48 @@ fn widest_layout_fits() {
     assert_eq!((prefix.len(), &prefix.as_bytes()[..9]), (32, &[255, 255, 255, 255, 255, 255, 255, 255, 0][..]));
     let layout = Layout::new(64, 0, 1, 9).unwrap();
     assert!(Space::new(layout, u64::MAX, 7).is_ok());
+}
+
+#[test]
+fn shown_for_people() {
+    let mut space = Space::new(Layout::new(8, 0, 4, 2).unwrap(), 0xab, 0).unwrap();
+    let slot = space.allocate().unwrap();
+    drop(space.allocate());
+    assert_eq!(format!("{} {:?}", slot.full_prefix(), slot.prefix(0).unwrap()), "ab00 Extranonce(ab00)");
+    assert_eq!(format!("{slot:?}"), "Slot(0)");
+    space = space.clone();
+    let text = format!("{space:?}");
+    assert!(
+        text.starts_with("Space { layout: Layout { server_bits: 8,") && text.ends_with("live: 1, resting: 1, .. }"),
+        "{text}"
+    );
+    let errors = [
+        (LayoutError::SlotBits(27), "expected 1 to 26 bits for slots, got 27"),
+        (LayoutError::TooManyBits(65), "expected at most 64 bits for server and epoch together, got 65"),
+        (LayoutError::FullSize { needed: 3, full_size: 2 }, "expected a full extranonce of 3 to 32 bytes, got 2"),
+        (LayoutError::ServerId { server_id: 4, bits: 2 }, "expected a server id of at most 2 bits, got 4"),
+        (
+            LayoutError::Rollable { wanted: 7, available: 6 },
+            "expected at most 6 extranonce bytes to be asked for, got 7",
+        ),
+    ];
+    for (error, text) in errors {
+        assert_eq!(error.to_string(), text);
+    }
+    assert_eq!(ExtranonceTooLong(33).to_string(), "expected an extranonce of at most 32 bytes, got 33");
+}
+
+#[test]
+fn extranonces_are_joined_up_to_the_bound() {
+    let long = Extranonce::zeroed(32).unwrap();
+    assert_eq!(Extranonce::zeroed(33), Err(ExtranonceTooLong(33)));
+    assert_eq!(Extranonce::from_counter(0, 33), Err(ExtranonceTooLong(33)));
+    assert_eq!((long.len(), long.is_empty(), Extranonce::EMPTY.is_empty()), (32, false, true));
+    assert_eq!(long.join(&[1]), Err(ExtranonceTooLong(33)));
+    assert_eq!(long.join(&[]), Ok(long));
+    let joined = Extranonce::try_from(&[1, 2][..]).unwrap().join(&[3]).unwrap();
+    assert_eq!((joined.as_bytes(), joined.len()), (&[1, 2, 3][..], 3));
+    assert_eq!((joined.tail(1).as_bytes(), joined.tail(4)), (&[2, 3][..], Extranonce::EMPTY));
 }
 
 /// A space of 2^`bits` slots without a name, and who frees them.

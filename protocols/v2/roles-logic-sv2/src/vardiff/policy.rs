@@ -240,6 +240,9 @@ mod tests {
             table = table.with_rule(DevicePattern::default(), good).unwrap();
         }
         assert_eq!(table.with_rule(DevicePattern::default(), good), Err(PolicyError::TooManyRules));
+        assert_eq!(PolicyError::TooManyRules.to_string(), "expected at most 256 rules for devices, got one more");
+        let text = PolicyError::SharesPerMinute(0.0).to_string();
+        assert_eq!(text, "expected a positive number of shares per minute, got 0");
     }
 
     #[test]
