@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bitcoin::{Network, ScriptBuf};
+use roles_logic_sv2::job::JobError;
 use serde::Deserialize;
 use template_source::{
     TemplateSource,
@@ -13,6 +14,7 @@ use crate::{
     blocks::CONFIRMATIONS,
     hub::Failover,
     payout::{self, PayoutError},
+    user::Policy,
 };
 
 /// The commented default configuration.
@@ -29,6 +31,12 @@ pub struct PoolConfig {
     pub network: Network,
     /// Where block rewards go; see [`payout::script`].
     pub payout: String,
+    /// What becomes of channels whose user identity names nobody who can be credited or paid.
+    #[serde(default)]
+    pub on_invalid_user: OnInvalidUser,
+    /// Terms for miners whose blocks pay their own address.
+    #[serde(default)]
+    pub solo: Solo,
     /// Text in the coinbase of every block.
     #[serde(default = "default_tag")]
     pub coinbase_tag: String,
@@ -71,6 +79,37 @@ pub struct Listen {
     /// Encrypted with noise; off only for networks that are trusted.
     #[serde(default = "yes")]
     pub noise: bool,
+    /// How miners may be paid here; the first holds for those who name no policy.
+    #[serde(default = "pool_only")]
+    pub policies: Vec<Policy>,
+}
+
+impl Listen {
+    /// With noise, for miners under the pool's policy.
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address, noise: yes(), policies: pool_only() }
+    }
+}
+
+/// What becomes of channels whose user identity can not be read, or has a wrong address (`crate::user`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnInvalidUser {
+    /// They are not opened; the answer says what is wrong.
+    #[default]
+    Refuse,
+    /// They are opened; their shares are credited to nobody and their blocks pay the pool.
+    CreditPool,
+}
+
+/// Terms of the policy `solo`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Solo {
+    /// Percentage of each block that goes to the pool's payout, 0 to 100.
+    pub fee_percent: f64,
+    /// Where donations go; see [`payout::script`]. Without it, to the pool's payout.
+    pub donation_payout: Option<String>,
 }
 
 /// How several sources stand in for each other, and when a block is final.
@@ -176,6 +215,12 @@ pub enum InvalidConfig {
     /// Where rewards go is not clear.
     #[error("payout: {0}")]
     Payout(#[from] PayoutError),
+    /// Where donations go is not clear.
+    #[error("solo.donation_payout: {0}")]
+    DonationPayout(PayoutError),
+    /// Tag and payout make no coinbase.
+    #[error("payout or coinbase_tag: {0}")]
+    Job(#[from] JobError),
     /// A template source.
     #[error(transparent)]
     Source(#[from] InvalidSource),
@@ -185,6 +230,28 @@ pub enum InvalidConfig {
 }
 
 impl PoolConfig {
+    /// The defaults, without listeners and sources.
+    pub fn new(network: Network, payout: &str, data_dir: PathBuf) -> Self {
+        Self {
+            network,
+            payout: payout.to_owned(),
+            on_invalid_user: OnInvalidUser::default(),
+            solo: Solo::default(),
+            coinbase_tag: default_tag(),
+            data_dir,
+            authority_key_file: None,
+            certificate_hours: default_certificate_hours(),
+            debug_key_log: None,
+            server_id: 0,
+            shards: 0,
+            listen: Vec::new(),
+            source: Vec::new(),
+            nodes: Nodes::default(),
+            shares: Shares::default(),
+            limits: Limits::default(),
+        }
+    }
+
     /// Checks what types can not express, and returns the payout script.
     ///
     /// # Errors
@@ -192,6 +259,15 @@ impl PoolConfig {
     pub fn check(&self) -> Result<ScriptBuf, InvalidConfig> {
         let other = |text: &str| Err(InvalidConfig::Other(text.to_owned()));
         let script = payout::script(&self.payout, self.network)?;
+        if let Some(text) = &self.solo.donation_payout {
+            payout::script(text, self.network).map_err(InvalidConfig::DonationPayout)?;
+        }
+        if !(0.0..=100.0).contains(&self.solo.fee_percent) {
+            return other("solo.fee_percent: expected 0 to 100");
+        }
+        if self.listen.iter().any(|listen| listen.policies.is_empty()) {
+            return other("listen.policies: expected \"pool\", \"solo\" or both, the usual one first");
+        }
         if self.listen.is_empty() {
             return other("listen: name at least one [[listen]] with an address");
         }
@@ -259,6 +335,10 @@ fn yes() -> bool {
     true
 }
 
+fn pool_only() -> Vec<Policy> {
+    vec![Policy::Pool]
+}
+
 fn default_tag() -> String {
     "/Stratum/".to_owned()
 }
@@ -302,6 +382,10 @@ mod tests {
         };
         assert!(error(|c| c.listen.clear()).contains("[[listen]]"));
         assert!(error(|c| c.source.clear()).contains("[[source]]"));
+        assert!(error(|c| c.listen[0].policies.clear()).contains("listen.policies"));
+        assert!(error(|c| c.solo.fee_percent = 101.0).contains("solo.fee_percent"));
+        assert!(error(|c| c.solo.fee_percent = f64::NAN).contains("solo.fee_percent"));
+        assert!(error(|c| c.solo.donation_payout = Some("me".into())).contains("solo.donation_payout"));
         assert!(error(|c| c.authority_key_file = None).contains("stratum keygen"));
         assert!(error(|c| c.coinbase_tag = "x".repeat(65)).contains("this one has 65"));
         assert!(error(|c| c.nodes.stuck_seconds = 0).contains("stuck_seconds"));

@@ -19,7 +19,7 @@ use roles_logic_sv2::{
     Tip as MiningTip,
     extranonce::Recycler,
     ids::JobId,
-    job::{Job, JobFactory, JobTemplate},
+    job::{JobFactory, JobTemplate, PreparedTemplate},
     share::BlockCandidate,
 };
 use template_source::{
@@ -30,7 +30,7 @@ pub use self::select::Failover;
 use self::select::Selector;
 use crate::{
     blocks::{Action, BlockBook, BlockState, FoundBlock, Origin},
-    snapshot::{ActiveTip, Snapshot},
+    snapshot::{ActiveTip, Snapshot, Work},
 };
 
 /// Future templates that are kept per source; a source prepares one or two.
@@ -152,10 +152,10 @@ struct SourceState {
     current: Option<Arc<Template>>,
 }
 
-/// Where a job came from.
+/// Where a job came from. All payees' jobs on it have its id.
 #[derive(Debug)]
 struct JobRecord {
-    job: Arc<Job>,
+    work: Arc<Work>,
     source: usize,
     template: Arc<Template>,
 }
@@ -194,7 +194,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// A hub for sources in order of preference, whose jobs `factory` makes.
+    /// A hub for sources in order of preference, whose jobs `factory` makes for all who are paid by the pool.
     pub fn new(factory: JobFactory, sources: &[Capabilities]) -> Self {
         Self {
             factory,
@@ -316,7 +316,7 @@ impl Hub {
     pub fn handle_candidate(&mut self, now: Duration, found: Candidate) {
         let Candidate { candidate, finder } = found;
         let (hash, job) = (candidate.hash, &candidate.job);
-        let Some(record) = self.jobs.values().rev().find(|record| record.job.id() == job.id()) else {
+        let Some(record) = self.jobs.values().rev().find(|record| record.work.id() == job.id()) else {
             tracing::error!(%hash, "block candidate of a job that is no longer known");
             return;
         };
@@ -481,7 +481,7 @@ impl Hub {
     }
 
     /// Another job of a template that has one.
-    fn variant(&mut self, source: usize, template: &Arc<Template>) -> Option<Arc<Job>> {
+    fn variant(&mut self, source: usize, template: &Arc<Template>) -> Option<Arc<Work>> {
         let number = self.last_job + 1;
         // Never 0, which is the template's first job.
         let variant = (number % u64::from(u32::MAX)) as u32 + 1;
@@ -489,10 +489,10 @@ impl Hub {
     }
 
     /// The job of a template: built once, then shared.
-    fn job(&mut self, source: usize, template: &Arc<Template>) -> Option<Arc<Job>> {
+    fn job(&mut self, source: usize, template: &Arc<Template>) -> Option<Arc<Work>> {
         let key = (source, template.id);
         if let Some(record) = self.by_template.get(&key).and_then(|number| self.jobs.get(number)) {
-            return Some(record.job.clone());
+            return Some(record.work.clone());
         }
         let job = self.build(source, template, 0)?;
         self.by_template.insert(key, self.last_job);
@@ -503,11 +503,20 @@ impl Hub {
     }
 
     /// Builds a job and remembers where it came from.
-    fn build(&mut self, source: usize, template: &Arc<Template>, variant: u32) -> Option<Arc<Job>> {
+    fn build(&mut self, source: usize, template: &Arc<Template>, variant: u32) -> Option<Arc<Work>> {
         let number = self.last_job + 1;
         let id = JobId((number & u64::from(u32::MAX)) as u32);
-        let job = match self.factory.build_variant(id, &job_template(template), variant) {
-            Ok(job) => Arc::new(job),
+        let first = self.by_template.get(&(source, template.id)).and_then(|number| self.jobs.get(number));
+        let prepared = match first {
+            Some(record) => Ok(record.work.template().clone()),
+            None => PreparedTemplate::new(job_template(template)).map(Arc::new),
+        };
+        let built = prepared.and_then(|prepared| {
+            let job = self.factory.build_prepared(id, &prepared, variant)?;
+            Ok(Work::new(prepared, variant, Arc::new(job)))
+        });
+        let work = match built {
+            Ok(work) => Arc::new(work),
             Err(error) => {
                 tracing::error!(source, template = template.id.0, "no job can be made of this template: {error}");
                 return None;
@@ -521,8 +530,8 @@ impl Hub {
                 self.by_template.remove(&key);
             }
         }
-        self.jobs.insert(number, JobRecord { job: job.clone(), source, template: template.clone() });
-        Some(job)
+        self.jobs.insert(number, JobRecord { work: work.clone(), source, template: template.clone() });
+        Some(work)
     }
 
     fn transactions_of(&self, key: (usize, TemplateId), template: &Template) -> Option<Transactions> {
@@ -580,7 +589,7 @@ impl Hub {
 }
 
 /// A source's template in the terms of the job factory.
-fn job_template(template: &Template) -> JobTemplate {
+pub(crate) fn job_template(template: &Template) -> JobTemplate {
     let coinbase = &template.coinbase;
     JobTemplate {
         template_id: roles_logic_sv2::ids::TemplateId(template.id.0),

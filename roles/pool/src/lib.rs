@@ -47,12 +47,14 @@ pub mod config;
 pub mod epoch;
 pub mod hub;
 pub mod payout;
+pub mod payouts;
 pub mod server;
 pub mod session;
 pub mod snapshot;
 pub mod store;
 #[cfg(test)]
 mod testing;
+pub mod user;
 
 pub use config::PoolConfig;
 pub use hub::PoolEvent;

@@ -4,7 +4,7 @@ use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Durat
 
 use roles_logic_sv2::{
     extranonce::{Layout, LayoutError, Space},
-    job::{Constraints, JobError, JobFactory, Payout},
+    job::Constraints,
     share::Rules,
     target::{Target, TargetBounds, WORK_OF_DIFFICULTY_1},
 };
@@ -25,9 +25,10 @@ use tokio::{
 
 use crate::{
     blocks::{BlockState, FoundBlock},
-    config::{InvalidConfig, PoolConfig, Shares},
+    config::{InvalidConfig, Listen, PoolConfig, Shares},
     epoch,
     hub::{Candidate, Hub, Output, PoolEvent},
+    payouts::Payouts,
     session::{Session, SessionConfig},
     snapshot::Snapshot,
     store::BlockStore,
@@ -79,9 +80,6 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
-    /// Tag and payout make no coinbase.
-    #[error("payout or coinbase_tag: {0}")]
-    Job(#[from] JobError),
     /// The server id does not fit the extranonce.
     #[error("server_id: {0}")]
     Extranonce(#[from] LayoutError),
@@ -112,7 +110,8 @@ impl Pool {
         sources: Vec<Arc<dyn TemplateSource>>,
         shutdown: Shutdown,
     ) -> Result<Self, StartError> {
-        let script = config.check()?;
+        config.check()?;
+        let payouts = Arc::new(Payouts::new(config, LAYOUT.full_size())?);
         let identity = match &config.authority_key_file {
             Some(path) => {
                 let identity = Identity::new(load_authority_key(path)?, config.certificate_validity());
@@ -126,14 +125,14 @@ impl Pool {
         let lock = epoch::lock(&config.data_dir).map_err(data)?;
         let epoch = epoch::next(&config.data_dir).map_err(data)?;
         let store = BlockStore::open(&config.data_dir).map_err(data)?;
-        let payout = Payout::single(script);
-        let constraints = payout.constraints();
-        let tag = config.coinbase_tag.clone().into_bytes();
-        let factory = JobFactory::new(payout, tag, LAYOUT.full_size(), constraints)?;
+        let constraints = payouts.constraints();
         let space = Space::new(LAYOUT, config.server_id.into(), epoch)?;
 
         let clock = Clock::start();
-        let mut hub = Hub::new(factory, &sources.iter().map(|source| source.capabilities()).collect::<Vec<_>>());
+        let mut hub = Hub::new(
+            payouts.factory().clone(),
+            &sources.iter().map(|source| source.capabilities()).collect::<Vec<_>>(),
+        );
         hub = hub
             .with_job_refresh(Duration::from_secs(config.shares.job_refresh_seconds))
             .with_recycler(space.recycler());
@@ -159,7 +158,7 @@ impl Pool {
             shards,
             _lock: lock,
         };
-        pool.listen(config, listeners, space, &shutdown);
+        pool.listen(config, listeners, &space, &payouts, &shutdown);
         let driver = Driver::new(clock, hub, sources, constraints, snapshots, events, store);
         pool.tasks.push(tokio::spawn(driver.run(found, shutdown)));
         Ok(pool)
@@ -194,8 +193,14 @@ impl Pool {
         }
     }
 
-    fn listen(&mut self, config: &PoolConfig, listeners: Vec<TcpListener>, space: Space, shutdown: &Shutdown) {
-        let session = Arc::new(session_config(config, space));
+    fn listen(
+        &mut self,
+        config: &PoolConfig,
+        listeners: Vec<TcpListener>,
+        space: &Space,
+        payouts: &Arc<Payouts>,
+        shutdown: &Shutdown,
+    ) {
         let limits = Limits {
             message_bytes: config.limits.message_bytes,
             handshake: Duration::from_secs(config.limits.handshake_seconds),
@@ -207,7 +212,7 @@ impl Pool {
                 (Some(identity), true) => Security::Noise(identity.clone()),
                 _ => Security::Plain,
             };
-            let session = session.clone();
+            let session = Arc::new(session_config(config, listen, space.clone(), payouts.clone()));
             let make = Arc::new(move |now, peer| Session::new(now, peer, session.clone()));
             let service = Arc::new(Service { security, limits, make });
             let shards = self.shards.clone();
@@ -243,14 +248,16 @@ fn spawn_shards(wanted: usize, surroundings: Surroundings<Session>) -> Result<Ve
         .collect()
 }
 
-/// What the configuration says about sessions, for channels out of `space`.
-pub fn session_config(config: &PoolConfig, space: Space) -> SessionConfig {
+/// What the configuration says about sessions of a listener, for channels out of `space`.
+pub fn session_config(config: &PoolConfig, listen: &Listen, space: Space, payouts: Arc<Payouts>) -> SessionConfig {
     let Shares { per_minute, vardiff, min_difficulty, max_difficulty, start_difficulty, .. } = config.shares;
     let easiest = Target::from_zero_bits(work_bits(min_difficulty).ceil() as u32);
     let not_harder = |difficulty: f64| Target::from_zero_bits(work_bits(difficulty).floor() as u32);
     let hardest = max_difficulty.map_or(TargetBounds::NONE.hardest, not_harder);
     SessionConfig {
         space,
+        payouts,
+        policies: listen.policies.clone(),
         rules: Rules { ntime_tolerance: config.shares.ntime_tolerance, ..Rules::default() },
         bounds: TargetBounds { easiest, hardest },
         start: start_difficulty.map(not_harder),

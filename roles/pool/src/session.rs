@@ -30,7 +30,12 @@ use roles_logic_sv2::{
 };
 use stratum_runtime::core::{Core, Sink};
 
-use crate::{hub::Candidate, snapshot::Snapshot};
+use crate::{
+    hub::Candidate,
+    payouts::{Payee, Payouts},
+    snapshot::Snapshot,
+    user::Policy,
+};
 
 /// Bytes that may wait for a peer, besides [`OUTBOUND_PER_CHANNEL`] for each of its channels.
 pub const OUTBOUND_BASE: usize = 64 * 1024;
@@ -42,6 +47,10 @@ pub const OUTBOUND_PER_CHANNEL: usize = 256;
 pub struct SessionConfig {
     /// Where channels get their search space from.
     pub space: Space,
+    /// Whom blocks pay.
+    pub payouts: Arc<Payouts>,
+    /// What miners may choose from; the first holds for those who name none.
+    pub policies: Vec<Policy>,
     /// What shares are judged by.
     pub rules: Rules,
     /// The range of targets.
@@ -69,6 +78,7 @@ pub struct Session {
     /// When the channels' targets are looked at next.
     look: Option<Duration>,
     channels: Channels<Box<OpenChannel>>,
+    groups: Vec<Group>,
     snapshot: Option<Arc<Snapshot>>,
     peer: SocketAddr,
     label: String,
@@ -81,11 +91,21 @@ enum State {
     Closed,
 }
 
+/// A group of channels: they have one payee and one full extranonce size.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    id: ChannelId,
+    payee: u64,
+    full_extranonce_size: usize,
+}
+
 /// A channel, and what it was told.
 #[derive(Debug)]
 struct OpenChannel {
     channel: Channel,
+    /// Account and worker, for people.
     user: String,
+    payee: Arc<Payee>,
     acks: AckBatch,
     told: Told,
     /// What sets its target, if not the client alone.
@@ -126,6 +146,7 @@ impl Session {
             deadline,
             look: None,
             channels: Channels::new(),
+            groups: Vec::new(),
             snapshot: None,
             peer,
             label,

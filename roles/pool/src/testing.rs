@@ -3,16 +3,17 @@
 use std::{convert::Infallible, fmt::Display, sync::Arc, time::Duration};
 
 use binary_sv2::Message;
-use bitcoin::{BlockHash, ScriptBuf, hashes::Hash};
+use bitcoin::{BlockHash, hashes::Hash};
 use framing_sv2::Header;
-use roles_logic_sv2::{
-    extranonce::Layout,
-    job::{JobFactory, Payout},
-};
+use roles_logic_sv2::{extranonce::Layout, job::JobFactory};
 use stratum_runtime::{core::Sink, journal::JournalFull};
 use template_source::{Capabilities, CoinbaseTemplate, Event, Template, TemplateId, Tip};
 
-use crate::hub::{Candidate, Hub, Output};
+use crate::{
+    config::PoolConfig,
+    hub::{Candidate, Hub, Output},
+    payouts::Payouts,
+};
 
 pub(crate) const NOW: Duration = Duration::from_secs(1_800_000_000);
 
@@ -59,10 +60,19 @@ impl Sink for Recorder {
     }
 }
 
+/// A pool on regtest with one listener.
+pub(crate) fn config() -> PoolConfig {
+    let text = "network = 'regtest'\npayout = 'raw(51)'\ndata_dir = 'unused'\n\
+                listen = [{ address = '127.0.0.1:0', noise = false }]\nsource = [{ kind = 'devnet' }]";
+    stratum_runtime::config::parse(text, "test", "NONE", std::iter::empty()).unwrap()
+}
+
 pub(crate) fn factory() -> JobFactory {
-    let payout = Payout::single(ScriptBuf::from_bytes(vec![0x51]));
-    let constraints = payout.constraints();
-    JobFactory::new(payout, b"/test/".to_vec(), Layout::SV2_DEFAULT.full_size(), constraints).unwrap()
+    payouts(&config()).factory().clone()
+}
+
+pub(crate) fn payouts(config: &PoolConfig) -> Payouts {
+    Payouts::new(config, Layout::SV2_DEFAULT.full_size()).unwrap()
 }
 
 pub(crate) fn hub(sources: usize) -> Hub {

@@ -8,7 +8,7 @@ use noise_sv2::url::EndpointUrl;
 use pool::{
     Pool, PoolConfig, PoolEvent,
     blocks::{BlockState, FoundBlock},
-    config::{Limits, Listen, Nodes, Shares},
+    config::{Listen, Shares},
 };
 use stratum_runtime::{
     identity::create_authority_key,
@@ -76,21 +76,13 @@ async fn demo(args: &DemoArgs, token: Shutdown) -> Result<(), String> {
     let key = folder.path().join("authority.key");
     create_authority_key(&key).map_err(|error| error.to_string())?;
     let config = PoolConfig {
-        network: Network::Regtest,
-        payout: PAYOUT.to_owned(),
         coinbase_tag: "/demo/".to_owned(),
-        data_dir: folder.path().join("pool"),
         authority_key_file: Some(key),
-        certificate_hours: 24,
-        debug_key_log: None,
-        server_id: 0,
-        shards: 0,
-        listen: vec![Listen { address: args.listen, noise: true }],
+        listen: vec![Listen::new(args.listen)],
         source: vec![source(args)],
-        nodes: Nodes::default(),
         // Many shares, so that there is something to see.
         shares: Shares { per_minute: 60.0, ..Shares::default() },
-        limits: Limits::default(),
+        ..PoolConfig::new(Network::Regtest, PAYOUT, folder.path().join("pool"))
     };
     let pool = Pool::start(&config, sources(&config)?, token.clone()).await.map_err(|error| error.to_string())?;
     let mut events = pool.events();

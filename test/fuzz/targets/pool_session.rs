@@ -7,7 +7,7 @@
 use std::{fmt::Display, sync::Arc, time::Duration};
 
 use binary_sv2::Message;
-use bitcoin::{BlockHash, ScriptBuf, hashes::Hash};
+use bitcoin::{BlockHash, hashes::Hash};
 use common_messages_sv2::CommonMessages;
 use extensions_sv2::ExtensionNegotiation;
 use framing_sv2::Header;
@@ -15,13 +15,14 @@ use fuzz::Input;
 use libfuzzer_sys::fuzz_target;
 use mining_sv2::Mining;
 use pool::{
+    PoolConfig,
     hub::{Candidate, Hub, Output},
+    payouts::Payouts,
     session::{Session, SessionConfig},
 };
 use roles_logic_sv2::{
     TargetBounds,
     extranonce::{Layout, Space},
-    job::{JobFactory, Payout},
     share::Rules,
 };
 use stratum_runtime::{
@@ -34,6 +35,8 @@ const START: Duration = Duration::from_secs(1_800_000_000);
 const STEER: u16 = 0x7fff;
 const MAX_CHANNELS: usize = 3;
 const MAX_RECORDS: usize = 4;
+const CONFIG: &str = "network = 'regtest'\npayout = 'raw(51)'\ndata_dir = 'unused'\nsource = []\n\
+                      listen = [{ address = '127.0.0.1:0', policies = ['pool', 'solo'] }]";
 
 /// Checks that what the pool says are messages a pool may send.
 #[derive(Default)]
@@ -90,13 +93,16 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        let payout = Payout::single(ScriptBuf::from_bytes(vec![0x51]));
-        let constraints = payout.constraints();
+        let config = stratum_runtime::config::parse(CONFIG, "fuzz", "NONE", std::iter::empty());
+        let config: PoolConfig = config.expect("a configuration");
         let size = 20;
-        let factory = JobFactory::new(payout, b"/fuzz/".to_vec(), size, constraints).expect("a factory");
+        let payouts = Arc::new(Payouts::new(&config, size).expect("payouts"));
+        let factory = payouts.factory().clone();
         let layout = Layout::new(8, 16, 8, size).expect("a layout");
         let config = SessionConfig {
             space: Space::new(layout, 0, 1).expect("a space"),
+            payouts,
+            policies: config.listen[0].policies.clone(),
             rules: Rules::default(),
             bounds: TargetBounds::NONE,
             start: None,

@@ -14,7 +14,8 @@ use noise_sv2::AuthorityPublicKey;
 use pool::{
     Pool, PoolConfig, PoolEvent,
     blocks::{BlockState, FoundBlock},
-    config::{Limits, Listen, Nodes, Shares},
+    config::{Listen, Nodes, Shares},
+    user::Policy,
 };
 use roles_logic_sv2::channel::client::{ClientChannel, Submission};
 use stratum_runtime::{identity::create_authority_key, shutdown::Shutdown};
@@ -53,22 +54,17 @@ impl TestPool {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let key = folder.path().join("authority.key");
         let authority = create_authority_key(&key).expect("an authority key");
-        let listen = |noise| Listen { address: "127.0.0.1:0".parse().expect("an address"), noise };
+        let address = "127.0.0.1:0".parse().expect("an address");
+        let listen = |noise| Listen { noise, policies: vec![Policy::Pool, Policy::Solo], ..Listen::new(address) };
         let mut config = PoolConfig {
-            network: Network::Regtest,
-            payout: format!("raw({PAYOUT_SCRIPT})"),
             coinbase_tag: TAG.to_owned(),
-            data_dir: folder.path().join("data"),
             authority_key_file: Some(key),
-            certificate_hours: 24,
-            debug_key_log: None,
-            server_id: 0,
             shards: 2,
             listen: vec![listen(true), listen(false)],
             source: vec![SourceConfig::Devnet { nbits: None }],
             nodes: Nodes { settle_seconds: 0, ..Nodes::default() },
             shares: Shares { ntime_tolerance: 7200, ..Shares::default() },
-            limits: Limits::default(),
+            ..PoolConfig::new(Network::Regtest, &format!("raw({PAYOUT_SCRIPT})"), folder.path().join("data"))
         };
         change(&mut config);
         Self::run(config, authority, Arc::new(folder), sources).await

@@ -1,8 +1,8 @@
 //! A pool that is broken on purpose, so that each checker can be seen to fail.
 
 use mining_sv2::{
-    Mining, OpenExtendedMiningChannelSuccess, OpenStandardMiningChannelSuccess, SetNewPrevHash, SetTarget,
-    SubmitSharesError, SubmitSharesSuccess,
+    Mining, NewExtendedMiningJob, OpenExtendedMiningChannelSuccess, OpenStandardMiningChannelSuccess, SetNewPrevHash,
+    SetTarget, SubmitSharesError, SubmitSharesSuccess,
 };
 
 use crate::wire::Frame;
@@ -42,13 +42,15 @@ pub enum Fault {
     EndHonest,
     /// A miner's queue grows without bound.
     Flood,
+    /// Whom a block pays is changed.
+    OtherPayee,
     /// A shard goes back to the snapshot that it began a broadcast with.
     OldSnapshot,
 }
 
 impl Fault {
     /// Every fault, and the checker that has to find it.
-    pub const ALL: [(Self, &'static str); 17] = [
+    pub const ALL: [(Self, &'static str); 18] = [
         (Self::JobTwice, "job-ids"),
         (Self::PrevHashForNoJob, "prev-hash"),
         (Self::OnePrefix, "search-space"),
@@ -65,6 +67,7 @@ impl Fault {
         (Self::BlockNotRestored, "blocks"),
         (Self::EndHonest, "honest"),
         (Self::Flood, "bounds"),
+        (Self::OtherPayee, "payee"),
         (Self::OldSnapshot, "newest"),
     ];
 
@@ -109,6 +112,13 @@ impl Fault {
                 sequence_number: ack.last_sequence_number,
                 error_code: binary_sv2::Str0_255::from_truncated("stale-share"),
             })],
+            (Self::OtherPayee, Mining::NewExtendedMiningJob(job)) => {
+                let mut suffix = job.coinbase_tx_suffix.as_bytes().to_vec();
+                // nSequence, the number of outputs, a value and a length come before the first script.
+                suffix[4 + 1 + 8 + 1] ^= 1;
+                let coinbase_tx_suffix = binary_sv2::B0_64K::from_truncated(&suffix);
+                vec![Frame::of(&NewExtendedMiningJob { coinbase_tx_suffix, ..job })]
+            }
             (Self::Flood, Mining::SetNewPrevHash(_)) => vec![frame.clone(), big()],
             _ => vec![frame],
         }

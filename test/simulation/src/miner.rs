@@ -17,6 +17,15 @@ use crate::{
     wire::{Frame, Inbox},
 };
 
+/// Names of miners: some are paid by the pool, some by their blocks.
+const USERS: [&str; 5] = [
+    "worker",
+    "alice.rig",
+    "solo:bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080.rig",
+    "solo:bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080.other",
+    "solo:mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn;donate=5",
+];
+
 /// What a miner does that others do not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Habit {
@@ -128,7 +137,8 @@ impl Miner {
         let request_id = self.next_request;
         self.next_request += 1;
         self.asked.insert(request_id, extended);
-        let (user_identity, max_target) = (Str0_255::from_truncated("worker"), Target::MAX.into());
+        let user = self.rng.pick(&USERS).copied().unwrap_or_default();
+        let (user_identity, max_target) = (Str0_255::from_truncated(user), Target::MAX.into());
         let nominal_hash_rate = self.hashrate / self.extended.len().max(1) as f32;
         if extended {
             let min_extranonce_size = self.rng.range(2, 12) as u16;

@@ -7,18 +7,17 @@
 use std::{collections::BTreeMap, fmt::Display, net::SocketAddr, sync::Arc, time::Duration};
 
 use binary_sv2::Message;
-use bitcoin::{BlockHash, ScriptBuf};
+use bitcoin::BlockHash;
 use pool::{
+    PoolConfig,
     blocks::{BlockState, FoundBlock},
     hub::{Candidate, Hub},
+    payouts::Payouts,
     server::session_config,
     session::{Session, SessionConfig},
     snapshot::Snapshot,
 };
-use roles_logic_sv2::{
-    extranonce::{Layout, Space},
-    job::{JobFactory, Payout},
-};
+use roles_logic_sv2::extranonce::{Layout, Space};
 use stratum_runtime::{
     core::{Core, Sink},
     journal::JournalFull,
@@ -34,16 +33,22 @@ pub const MAX_MESSAGE: usize = 128 * 1024;
 /// A peer whose oldest unsent byte is this old is dropped.
 pub const UNSENT: Duration = Duration::from_secs(30);
 
+/// What the pool gets of a solo miner's block, in millionths; as in [`CONFIG`].
+pub const FEE_MILLIONTHS: u64 = 15_000;
+/// The script of the pool's payout; as in [`CONFIG`].
+pub const POOL_SCRIPT: &[u8] = &[0x51];
+/// Bytes of the full extranonce.
+pub const FULL_SIZE: usize = 20;
+
 /// 4,096 channels for each of 65,536 starts: a world opens fewer, and a new process pays nothing for the table.
 fn layout() -> Layout {
-    Layout::new(8, 16, 12, 20).expect("36 bits fit into 20 bytes")
+    Layout::new(8, 16, 12, FULL_SIZE).expect("36 bits fit into 20 bytes")
 }
 
 const CONFIG: &str = r#"
 network = "regtest"
 payout = "raw(51)"
 data_dir = "unused"
-listen = []
 source = []
 [shares]
 per_minute = 12.0
@@ -51,6 +56,11 @@ min_difficulty = 0.0
 ntime_tolerance = 60
 [limits]
 channels = 6
+[solo]
+fee_percent = 1.5
+[[listen]]
+address = "127.0.0.1:0"
+policies = ["pool", "solo"]
 "#;
 
 /// The pool's process.
@@ -98,16 +108,13 @@ impl Process {
     /// # Panics
     /// When the fixed configuration makes no pool.
     pub fn start(epoch: u64, sources: &[Capabilities], shards: usize) -> Self {
-        let payout = Payout::single(ScriptBuf::from_bytes(vec![0x51]));
-        let reserved = payout.constraints();
-        let factory =
-            JobFactory::new(payout, b"/simulated/".to_vec(), layout().full_size(), reserved).expect("a fixed payout");
+        let config: PoolConfig = toml::from_str(CONFIG).expect("a fixed configuration");
+        let payouts = Arc::new(Payouts::new(&config, FULL_SIZE).expect("a fixed payout"));
         let space = Space::new(layout(), 1, epoch).expect("a small server id");
-        let config = toml::from_str(CONFIG).expect("a fixed configuration");
         Self {
             epoch,
-            hub: Hub::new(factory, sources).with_recycler(space.recycler()),
-            config: Arc::new(session_config(&config, space)),
+            hub: Hub::new(payouts.factory().clone(), sources).with_recycler(space.recycler()),
+            config: Arc::new(session_config(&config, &config.listen[0], space, payouts)),
             snapshot: Numbered::default(),
             shards: vec![Shard::default(); shards],
             commands: vec![0; sources.len()],

@@ -72,6 +72,7 @@ impl Vectors {
             "key_log" => vec![key_line()],
             "data_types" => self.typed_data(),
             "buffer_pool" => vec![vec![2, 8, 0, 3, 0, 1, 1, 2, 2, 0, 6, 0, 7, 0, 8, 0, 7, 0], vec![80; 60]],
+            "user_identity" => texts(&["pool:alice.rig%2E7;donate=2.5", "solo:bc1qxyz.rig"]),
             "client_channel" => self.client_channel(),
             "pool_session" => vec![miner(false), miner(true)],
             "remote_template_provider" => vec![template_provider()],

@@ -21,7 +21,8 @@ fn start(hub: &mut Hub, source: usize) {
     feed(hub, source, [up(), Event::Template(template(1, 101, true, true)), Event::Tip(tip(1, 1))]);
 }
 
-fn candidate(job: &Arc<Job>, nonce: u32) -> Candidate {
+fn candidate(work: &Work, nonce: u32) -> Candidate {
+    let job = work.pool_job();
     let extranonce = Extranonce::zeroed(20).unwrap();
     let header = Header {
         version: 0x2000_0000,
@@ -283,7 +284,7 @@ fn jobs_are_refreshed_with_new_content() {
     let jobs: Vec<_> = seen.iter().flat_map(|tip| tip.spares.iter().chain([&tip.current])).collect();
     assert_eq!(jobs.len(), 4 * (SPARE_JOBS + 1));
     let ids: BTreeSet<_> = jobs.iter().map(|job| job.id()).collect();
-    let contents: BTreeSet<_> = jobs.iter().map(|job| job.coinbase_tx_prefix()).collect();
+    let contents: BTreeSet<_> = jobs.iter().map(|work| work.pool_job().coinbase_tx_prefix()).collect();
     assert_eq!((ids.len(), contents.len()), (jobs.len(), jobs.len()), "every job is new");
     // The tip is the same, and so is the job that started it.
     assert!(seen.iter().all(|tip| tip.number == 1 && Arc::ptr_eq(&tip.activated, &seen[0].activated)));

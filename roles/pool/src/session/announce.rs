@@ -13,12 +13,21 @@ use roles_logic_sv2::{
         server::{Channel, MAX_FUTURE_JOBS},
     },
     ids::{ChannelId, JobId},
-    job::Job,
+    job::{Job, JobError},
 };
 use stratum_runtime::core::Sink;
 
 use super::{OpenChannel, Session, State};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, Work};
+
+/// Why a job could not be given to a channel; the hub's fit every one.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unfit {
+    #[error(transparent)]
+    Channel(#[from] GroupError),
+    #[error(transparent)]
+    Job(#[from] JobError),
+}
 
 /// What a channel was not told yet of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,13 +93,13 @@ impl Session {
         lack: Lack,
         snapshot: &Snapshot,
         sink: &mut S,
-    ) -> Result<(), GroupError> {
+    ) -> Result<(), Unfit> {
         if let Some(active) = &snapshot.tip {
             if let Some(start) = lack.start {
                 each(&mut self.channels, to, |open| open.keep_blocks(snapshot, &active.tip, sink));
-                let job = if start.job == active.current.id() { &active.current } else { &active.activated };
+                let work = if start.job == active.current.id() { &active.current } else { &active.activated };
                 if !start.is_held {
-                    self.send_job(now, to, job, None, sink)?;
+                    self.send_job(now, to, work, None, sink)?;
                 }
                 self.channels.on_set_new_prev_hash(now, to, start.job, &active.tip)?;
                 sink.send(&active.tip.set_new_prev_hash(to, start.job));
@@ -102,9 +111,9 @@ impl Session {
             each(&mut self.channels, to, |open| open.is_told(now, number, current, lack.start.is_some()));
         }
         if lack.future
-            && let Some(job) = &snapshot.future
+            && let Some(work) = &snapshot.future
         {
-            self.send_job(now, to, job, None, sink)?;
+            self.send_job(now, to, work, None, sink)?;
         }
         Ok(())
     }
@@ -114,15 +123,18 @@ impl Session {
         &mut self,
         now: Duration,
         to: ChannelId,
-        job: &Arc<Job>,
+        work: &Work,
         min_ntime: Option<u32>,
         sink: &mut S,
-    ) -> Result<(), GroupError> {
-        self.channels.on_new_job(now, to, job, min_ntime)?;
+    ) -> Result<(), Unfit> {
+        // A group has one payee.
+        let Some(payee) = self.channels.addressed(to).next().map(|open| &open.payee) else { return Ok(()) };
+        let job = work.job(payee)?;
+        self.channels.on_new_job(now, to, &job, min_ntime)?;
         if min_ntime.is_none() {
             each(&mut self.channels, to, |open| open.told.add_future(job.id()));
         }
-        send_job_message(self.channels.get(to).map(|open| &open.channel), to, job, min_ntime, sink);
+        send_job_message(self.channels.get(to).map(|open| &open.channel), to, &job, min_ntime, sink);
         Ok(())
     }
 }
@@ -165,7 +177,7 @@ impl super::Told {
 impl OpenChannel {
     fn lack(&self, snapshot: &Snapshot) -> Lack {
         let futures = &self.told.futures;
-        let is_new = |job: &Arc<Job>| !futures.contains(&job.id());
+        let is_new = |work: &Arc<Work>| !futures.contains(&work.id());
         let Some(active) = &snapshot.tip else {
             return Lack { start: None, current: false, future: snapshot.future.as_ref().is_some_and(is_new) };
         };
@@ -188,7 +200,7 @@ impl OpenChannel {
             start,
             current: at_work != Some(current) && !is_known(),
             // SetNewPrevHash ends what was sent before for the tip to come.
-            future: snapshot.future.as_ref().is_some_and(|job| start.is_some() || is_new(job)),
+            future: snapshot.future.as_ref().is_some_and(|work| start.is_some() || is_new(work)),
         }
     }
 

@@ -2,30 +2,59 @@
 
 use std::time::Duration;
 
-use binary_sv2::{Str0_255, U256};
+use binary_sv2::Str0_255;
 use const_sv2::error_code::open_mining_channel as code;
 use mining_sv2::{OpenExtendedMiningChannel, OpenMiningChannelError, OpenStandardMiningChannel};
 use roles_logic_sv2::{
-    OpenSuccess, RequestId,
+    OpenSuccess, RequestId, Target,
     accounting::AckBatch,
-    channel::{
-        group::{GroupChannel, GroupError},
-        server::{Channel, Open, target_for_request},
-    },
+    channel::server::{Channel, Open, target_for_request},
     ids::ChannelId,
     setup::MiningTerms,
     vardiff::Vardiff,
 };
 use stratum_runtime::core::Sink;
 
-use super::{OpenChannel, Session, SessionConfig, Told, vardiff::LOOK_INTERVAL};
+use super::{Group, OpenChannel, Session, SessionConfig, Told, vardiff::LOOK_INTERVAL};
+use crate::payouts::{Miner, Payee, Refused};
 
-/// What both kinds of channels ask for.
+/// What either kind of channel is asked for with.
 struct Wanted<'a> {
     request_id: u32,
-    user: &'a Str0_255<'a>,
+    user: &'a [u8],
     nominal_hash_rate: f32,
-    max_target: U256,
+    max_target: Target,
+    /// Bytes of extranonce to roll; absent for a standard channel.
+    extranonce_size: Option<usize>,
+}
+
+/// Why there is no channel: a code of sv2-spec §5.3.6, and what is wrong with the user identity, if that is it.
+struct Refusal {
+    code: &'static str,
+    user: Option<Refused>,
+}
+
+impl From<&'static str> for Refusal {
+    fn from(code: &'static str) -> Self {
+        Self { code, user: None }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::TooManyPayees => code::CHANNEL_CAPACITY_EXHAUSTED.into(),
+            refused => Self { code: code::INVALID_USER_IDENTITY, user: Some(refused) },
+        }
+    }
+}
+
+/// The code comes first, for programs; the rest of it is for people.
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.code)?;
+        self.user.as_ref().map_or(Ok(()), |user| write!(f, ": {user}"))
+    }
 }
 
 impl Session {
@@ -36,11 +65,14 @@ impl Session {
         request: &OpenStandardMiningChannel<'_>,
         sink: &mut S,
     ) {
-        let OpenStandardMiningChannel { request_id, user_identity: user, nominal_hash_rate, max_target } = request;
-        let wanted =
-            Wanted { request_id: *request_id, user, nominal_hash_rate: *nominal_hash_rate, max_target: *max_target };
-        let channel = terms.check_standard_channel().and_then(|()| self.open(&wanted)).map(Channel::standard);
-        self.answer_open(now, channel, &wanted, sink);
+        let wanted = Wanted {
+            request_id: request.request_id,
+            user: request.user_identity.as_bytes(),
+            nominal_hash_rate: request.nominal_hash_rate,
+            max_target: request.max_target.into(),
+            extranonce_size: None,
+        };
+        self.open(now, terms.check_standard_channel(), &wanted, sink);
     }
 
     pub(super) fn open_extended<S: Sink>(
@@ -50,78 +82,98 @@ impl Session {
         request: &OpenExtendedMiningChannel<'_>,
         sink: &mut S,
     ) {
-        let OpenExtendedMiningChannel { request_id, user_identity: user, nominal_hash_rate, max_target, .. } = request;
-        let wanted =
-            Wanted { request_id: *request_id, user, nominal_hash_rate: *nominal_hash_rate, max_target: *max_target };
-        // Devices in the field expect exactly the size that they asked for.
-        let size = usize::from(request.min_extranonce_size);
-        let channel = terms
-            .check_extended_channel()
-            .and_then(|()| self.open(&wanted))
-            .and_then(|open| Channel::extended(open, size).map_err(|_| code::MIN_EXTRANONCE_SIZE_TOO_LARGE));
-        self.answer_open(now, channel, &wanted, sink);
+        let wanted = Wanted {
+            request_id: request.request_id,
+            user: request.user_identity.as_bytes(),
+            nominal_hash_rate: request.nominal_hash_rate,
+            max_target: request.max_target.into(),
+            // Devices in the field expect exactly the size that they asked for.
+            extranonce_size: Some(request.min_extranonce_size.into()),
+        };
+        self.open(now, terms.check_extended_channel(), &wanted, sink);
     }
 
-    /// What a new channel is made of, or the code of the error.
-    fn open(&mut self, wanted: &Wanted<'_>) -> Result<Open, &'static str> {
-        if self.channels.len() >= self.config.max_channels {
-            return Err(code::CHANNEL_CAPACITY_EXHAUSTED);
+    fn open<S: Sink>(&mut self, now: Duration, allowed: Result<(), &'static str>, wanted: &Wanted<'_>, sink: &mut S) {
+        let opened = allowed.map_err(Refusal::from).and_then(|()| self.make(now, wanted));
+        match opened {
+            Ok(open) => self.answer(now, wanted.request_id, open, sink),
+            Err(refusal) => {
+                let user = wanted.user.escape_ascii();
+                tracing::info!(peer = self.label, %user, "channel refused: {refusal}");
+                let text = refusal.to_string();
+                let error_code = Str0_255::from_truncated(&text);
+                sink.send(&OpenMiningChannelError { request_id: wanted.request_id, error_code });
+            }
         }
-        let max_target = wanted.max_target.into();
-        let (per_minute, bounds) = (self.config.shares_per_minute, self.config.bounds);
-        let named = target_for_request(wanted.nominal_hash_rate, max_target, per_minute, bounds)
-            .map_err(|error| error.error_code())?;
-        let start = self.config.start.filter(|_| wanted.nominal_hash_rate == 0.0);
+    }
+
+    /// The channel, not yet one of the connection's.
+    fn make(&mut self, now: Duration, wanted: &Wanted<'_>) -> Result<OpenChannel, Refusal> {
+        let full = code::CHANNEL_CAPACITY_EXHAUSTED;
+        if self.channels.len() >= self.config.max_channels {
+            return Err(full.into());
+        }
+        let config = self.config.clone();
+        let SessionConfig { shares_per_minute, bounds, rules, .. } = *config;
+        let Wanted { nominal_hash_rate, max_target, .. } = *wanted;
+        let named = target_for_request(nominal_hash_rate, max_target, shares_per_minute, bounds);
+        let named = named.map_err(|error| error.error_code())?;
+        let start = config.start.filter(|_| nominal_hash_rate == 0.0);
         let target = start.map_or(named, |start| bounds.for_client(max_target).clamp(start));
         let target = self.snapshot.as_ref().map_or(target, |snapshot| snapshot.keep_blocks(target));
-        let slot = self.config.space.allocate().map_err(|_| code::CHANNEL_CAPACITY_EXHAUSTED)?;
+        let Miner { account, worker, payee } = config.payouts.miner(&config.policies, wanted.user)?;
+        let slot = config.space.allocate().map_err(|_| full)?;
+        let group_channel_id = self.group(&payee, slot.full_prefix().len()).ok_or(full)?;
         // Ids are never used twice on a connection; a peer that uses up all of them has to connect anew.
-        let group_channel_id = self.group(slot.full_prefix().len()).map_err(|_| code::CHANNEL_CAPACITY_EXHAUSTED)?;
-        let channel_id = self.channels.next_id().map_err(|_| code::CHANNEL_CAPACITY_EXHAUSTED)?;
-        Ok(Open { channel_id, group_channel_id, slot, max_target, target, rules: self.config.rules })
+        let channel_id = self.channels.next_id().map_err(|_| full)?;
+        let open = Open { channel_id, group_channel_id, slot, max_target, target, rules };
+        let channel = match wanted.extranonce_size {
+            None => Channel::standard(open),
+            Some(size) => Channel::extended(open, size).map_err(|_| code::MIN_EXTRANONCE_SIZE_TOO_LARGE)?,
+        };
+        let vardiff = config.vardiff.then(|| {
+            Vardiff::new(now, shares_per_minute, bounds, max_target, nominal_hash_rate).with_start(channel.target())
+        });
+        Ok(OpenChannel {
+            channel,
+            user: if worker.is_empty() { account } else { format!("{account}.{worker}") },
+            payee,
+            acks: AckBatch::new(),
+            told: Told::default(),
+            vardiff,
+            spares_used: 0,
+        })
     }
 
-    /// The group for a new channel. A group's jobs are the same for all its members.
-    fn group(&mut self, full_extranonce_size: usize) -> Result<ChannelId, GroupError> {
-        let fits = |group: &&GroupChannel| group.full_extranonce_size() == full_extranonce_size;
-        let group = self.channels.groups().find(fits).map(GroupChannel::id);
-        group.map_or_else(|| self.channels.open_group(full_extranonce_size), Ok)
+    /// The group for a new channel: its members are paid alike, so that one job serves them all. None when there are too many.
+    fn group(&mut self, payee: &Payee, full_extranonce_size: usize) -> Option<ChannelId> {
+        let payee = payee.number();
+        let fits = |group: &&Group| (group.payee, group.full_extranonce_size) == (payee, full_extranonce_size);
+        if let Some(group) = self.groups.iter().find(fits) {
+            return Some(group.id);
+        }
+        let id = self.channels.open_group(full_extranonce_size).ok()?;
+        // Groups without channels may have made room.
+        let Self { groups, channels, .. } = self;
+        groups.retain(|group| channels.group(group.id).is_some());
+        groups.push(Group { id, payee, full_extranonce_size });
+        Some(id)
     }
 
     /// Sends the answer, and behind it the channel's first job (sv2-spec §5.3.15).
-    fn answer_open<S: Sink>(
-        &mut self,
-        now: Duration,
-        channel: Result<Channel, &'static str>,
-        wanted: &Wanted<'_>,
-        sink: &mut S,
-    ) {
-        let (request_id, user) = (wanted.request_id, wanted.user.to_string());
-        let channel = match channel {
-            Ok(channel) => channel,
-            Err(code) => {
-                tracing::info!(peer = self.label, user, "channel refused: {code}");
-                let error_code = Str0_255::from_truncated(code);
-                return sink.send(&OpenMiningChannelError { request_id, error_code });
-            }
-        };
+    fn answer<S: Sink>(&mut self, now: Duration, request_id: u32, open: OpenChannel, sink: &mut S) {
+        let OpenChannel { channel, user, payee, .. } = &open;
         let (id, kind, difficulty) = (channel.id(), channel.kind(), channel.target().difficulty());
-        tracing::info!(peer = self.label, user, channel = id.0, ?kind, difficulty, "channel opened");
+        let solo = !payee.is_pool();
+        tracing::info!(peer = self.label, user, channel = id.0, ?kind, difficulty, solo, "channel opened");
         match channel.open_success(RequestId(request_id)) {
             OpenSuccess::Standard(message) => sink.send(&message),
             OpenSuccess::Extended(message) => sink.send(&message),
         }
         self.deadline = None;
-        let SessionConfig { shares_per_minute, bounds, vardiff, .. } = *self.config;
-        let vardiff = vardiff.then(|| {
-            let max_target = wanted.max_target.into();
-            Vardiff::new(now, shares_per_minute, bounds, max_target, wanted.nominal_hash_rate)
-                .with_start(channel.target())
-        });
-        if vardiff.is_some() && self.look.is_none() {
+        if open.vardiff.is_some() && self.look.is_none() {
             self.look = Some(now + LOOK_INTERVAL);
         }
-        let open = OpenChannel { channel, user, acks: AckBatch::new(), told: Told::default(), vardiff, spares_used: 0 };
         if let Err(error) = self.channels.insert(Box::new(open)) {
             tracing::error!(peer = self.label, channel = id.0, "channel can not be kept: {error}");
             return self.close(sink, "internal error: a channel does not fit its group");

@@ -1,4 +1,5 @@
 mod groups;
+mod policies;
 mod requirements;
 
 use std::{sync::Arc, time::Duration};
@@ -17,7 +18,7 @@ use template_source::Event;
 use super::*;
 use crate::{
     hub::{Failover, Hub},
-    testing::{NOW, Recorder, hub, published, template, tip, up},
+    testing::{NOW, Recorder, config, hub, payouts, published, template, tip, up},
 };
 
 struct Fixture {
@@ -34,6 +35,8 @@ fn fixture() -> Fixture {
     }
     let config = SessionConfig {
         space: Space::new(Layout::SV2_DEFAULT, 0, 1).unwrap(),
+        payouts: Arc::new(payouts(&config())),
+        policies: vec![Policy::Pool],
         rules: Rules::default(),
         bounds: TargetBounds::NONE,
         start: None,
@@ -576,7 +579,7 @@ fn a_fast_channel_gets_a_harder_target_and_a_job_of_its_own() {
     let job: NewExtendedMiningJob<'_> = f.last();
     assert_eq!(job.job_id, first.spares[0].id().0);
     assert_eq!(job.min_ntime, Some(NOW.as_secs() as u32), "active at once");
-    assert_ne!(job.coinbase_tx_prefix[..], *first.current.coinbase_tx_prefix(), "new content");
+    assert_ne!(job.coinbase_tx_prefix[..], *first.current.pool_job().coinbase_tx_prefix(), "new content");
     let own = job.job_id;
     assert_eq!(
         f.sink.names().iter().rev().take(3).rev().copied().collect::<Vec<_>>()[..2],

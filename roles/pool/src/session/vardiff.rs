@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use roles_logic_sv2::{Target, channel::server::ChannelError};
+use roles_logic_sv2::{Target, channel::group::GroupError};
 use stratum_runtime::core::Sink;
 
-use super::{OpenChannel, Session, announce::send_job_message};
+use super::{
+    OpenChannel, Session,
+    announce::{Unfit, send_job_message},
+};
 use crate::snapshot::Snapshot;
 
 /// Time between two looks at channels that may be too slow for their targets.
@@ -50,13 +53,15 @@ impl OpenChannel {
     }
 
     /// The next spare job, if there is one left; else the channel waits for the next job that all get.
-    fn send_spare<S: Sink>(&mut self, now: Duration, snapshot: &Snapshot, sink: &mut S) -> Result<(), ChannelError> {
+    fn send_spare<S: Sink>(&mut self, now: Duration, snapshot: &Snapshot, sink: &mut S) -> Result<(), Unfit> {
         let Some(tip) = snapshot.tip.as_ref().filter(|tip| self.told.tip == tip.number) else { return Ok(()) };
         let Some(spare) = tip.spares.get(self.spares_used) else { return Ok(()) };
         self.spares_used += 1;
         let min_ntime = Some(tip.tip.min_ntime);
-        self.channel.on_new_job(now, spare.clone(), min_ntime)?;
-        send_job_message(Some(&self.channel), self.channel.id(), spare, min_ntime, sink);
+        let (id, job) = (self.channel.id(), spare.job(&self.payee)?);
+        let taken = self.channel.on_new_job(now, job.clone(), min_ntime);
+        taken.map_err(|error| GroupError::Member { channel: id, error })?;
+        send_job_message(Some(&self.channel), id, &job, min_ntime, sink);
         Ok(())
     }
 }

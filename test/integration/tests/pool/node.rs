@@ -233,3 +233,57 @@ async fn the_same_through_a_template_provider() {
     shutdown.cancel();
     provider.join().await;
 }
+
+/// Satoshis that a block's coinbase pays to an address or script, and all that it pays.
+fn paid(block: &Block, script: &ScriptBuf) -> (u64, u64) {
+    let outputs = &block.coinbase().expect("a coinbase").output;
+    let sum = |to: &dyn Fn(&ScriptBuf) -> bool| {
+        outputs.iter().filter(|output| to(&output.script_pubkey)).map(|output| output.value.to_sat()).sum()
+    };
+    (sum(&|other| other == script), sum(&|_| true))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn solo_and_pool_blocks_pay_the_right_outputs() {
+    const ADDRESSES: [&str; 2] =
+        ["mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn", "bcrt1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqc8gma6"];
+    const DONATIONS: &str = "2N3oefVeg6stiTb5Kh3ozCSkaqmx91FDbsm";
+    let node = CoreNode::start(CoreOptions::default());
+    node.mine(20, &anyone_can_spend());
+    let mut pool = TestPool::start_with(vec![source(&node)], |config| {
+        config.solo.fee_percent = 2.0;
+        config.solo.donation_payout = Some(DONATIONS.to_owned());
+    })
+    .await;
+    let script = |address: &str| {
+        let address: bitcoin::Address<_> = address.parse().expect("an address");
+        address.require_network(Network::Regtest).expect("of regtest").script_pubkey()
+    };
+    let payout = ScriptBuf::from_hex(PAYOUT_SCRIPT).expect("a script");
+    let [legacy, taproot] = ADDRESSES;
+    let cases = [
+        (ChannelKind::Extended, format!("solo:{legacy}.rig"), script(legacy), 20_000, 0),
+        (ChannelKind::Standard, format!("solo:{taproot}.rig;donate=12.5"), script(taproot), 20_000, 125_000),
+        (ChannelKind::Extended, "alice.rig".to_owned(), payout.clone(), 1_000_000, 0),
+    ];
+    // All at once, so that each has jobs of its own on the same templates.
+    let mut miners = Vec::new();
+    for (kind, user, ..) in &cases {
+        miners.push(TestMiner::open(&pool, *kind, user).await);
+    }
+    for ((_, user, miner_script, fee, donation), miner) in cases.iter().zip(0..) {
+        let hash = miners[miner].mine_block().await;
+        let accepted = pool.until_accepted(Some(hash)).await;
+        assert_eq!(accepted.finder, user.split(';').next().unwrap_or_default().replace("solo:", ""));
+        let block = node.block(hash);
+        let total = paid(&block, &payout).1;
+        let parts = [*fee, *donation].map(|millionths: u64| total * millionths / 1_000_000);
+        assert_eq!(paid(&block, &payout).0, parts[0], "{user}");
+        assert_eq!(paid(&block, &script(DONATIONS)).0, parts[1], "{user}");
+        let rest = if *miner_script == payout { total } else { total - parts[0] - parts[1] };
+        assert_eq!(paid(&block, miner_script).0, rest, "{user}");
+        for miner in &mut miners {
+            miner.until_tip(hash).await;
+        }
+    }
+}

@@ -10,6 +10,7 @@ mod first_job;
 mod honest;
 mod job_ids;
 mod newest;
+mod payee;
 mod prev_hash;
 mod requests;
 mod search_space;
@@ -180,6 +181,7 @@ impl Checks {
             Box::new(honest::Honest::default()),
             Box::new(bounds::Bounds),
             Box::new(newest::Newest::default()),
+            Box::new(payee::Payee::default()),
         ];
         Self { view: View::default(), checks, acknowledged: 0 }
     }
