@@ -11,8 +11,12 @@
 //! never repeated on the same file. A second process is refused, as is a log or a database of a later version.
 
 mod config;
+pub mod disk;
 mod ledger;
+pub mod log;
 mod record;
+#[cfg(test)]
+mod test_disk;
 
 pub use config::{
     Config, DEFAULT_COMMIT_INTERVAL, DEFAULT_INDEX_INTERVAL, DEFAULT_QUEUE_BYTES, DEFAULT_SEGMENT_BYTES, MAX_WORKERS,
