@@ -4,6 +4,7 @@ mod configuration;
 mod decode;
 mod demo;
 mod keygen;
+mod ledger;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,8 @@ enum Command {
     MiningDevice(mining_device::cli::MiningDeviceArgs),
     /// Lets a swarm of simulated miners loose on a pool
     Load(load::cli::LoadArgs),
+    /// Looks into a pool's share ledger, exports it, checks it, makes its database again
+    Ledger(ledger::LedgerArgs),
     /// Prints Stratum V2 messages from bytes or a packet capture, field by field
     Decode(decode::DecodeArgs),
     /// Makes an authority key for a pool or a template provider
@@ -46,6 +49,7 @@ async fn main() -> ExitCode {
         Command::TemplateProvider(args) => template_provider::cli::run(args).await,
         Command::MiningDevice(args) => mining_device::cli::run_cli(args).await,
         Command::Load(args) => load::cli::run_cli(args).await,
+        Command::Ledger(args) => ledger::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Config(args) => configuration::print(&args),

@@ -1,5 +1,8 @@
 //! The program as a user meets it: what it prints, and how it ends.
 
+#[path = "program/ledger.rs"]
+mod ledger;
+
 use std::{
     fs,
     io::{BufRead, BufReader},

@@ -340,7 +340,7 @@ impl DiskFile for TestFile {
         Ok(read)
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         let mut state = self.state.lock().unwrap();
         state.operate()?;
         Ok(state.files[self.index].cached.len() as u64)

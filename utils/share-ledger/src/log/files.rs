@@ -5,8 +5,14 @@
 
 use std::io;
 
-use super::frame::{FileHeader, HeaderError, LOG_VERSION};
-use crate::disk::{Disk, DiskFile};
+use super::{
+    frame::{FileHeader, HeaderError, LOG_VERSION, Resolution},
+    open_file::OpenFile,
+};
+use crate::{
+    disk::{Disk, DiskFile},
+    record::Timestamp,
+};
 
 /// Name of a file that is being written, and removed when found.
 pub(crate) const UNFINISHED: &str = "sums.tmp";
@@ -63,6 +69,17 @@ pub(crate) fn list<D: Disk>(disk: &D) -> io::Result<(Vec<FileName>, Vec<FileName
     all.sort_unstable();
     let summaries: Vec<FileName> = all.iter().filter(|name| name.summary).copied().collect();
     Ok(all.into_iter().partition(|name| !summaries.iter().any(|summary| summary.replaces(name))))
+}
+
+/// What the files of a log hold, their sizes in bytes and when they were begun, in order. Damaged ones are left out.
+pub(crate) fn file_sizes<D: Disk>(disk: &D) -> io::Result<Vec<(Resolution, u64, Timestamp)>> {
+    let mut sizes = Vec::new();
+    for name in list(disk)?.0 {
+        if let Some(open) = OpenFile::open(disk, name, None)? {
+            sizes.push((open.header.resolution, open.size()?, open.header.time));
+        }
+    }
+    Ok(sizes)
 }
 
 /// Reads a file's header. An inner error says what is wrong with the file, the outer one is the system's.

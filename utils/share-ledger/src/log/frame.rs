@@ -158,10 +158,6 @@ impl Batch {
         self.bytes.len() + bytes <= MAX_BATCH_BYTES
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.len() <= BatchHeader::LEN
-    }
-
     pub(crate) fn seal(&mut self, log_id: u64, sequence: u64, records: u32, newest: Timestamp) {
         let payload = (self.bytes.len() - BatchHeader::LEN) as u32;
         self.bytes[..4].copy_from_slice(&BATCH_MAGIC);

@@ -50,8 +50,8 @@ impl<F: DiskFile> OpenFile<F> {
     }
 
     /// Length in bytes.
-    pub(crate) fn len(&self) -> io::Result<u64> {
-        self.file.len()
+    pub(crate) fn size(&self) -> io::Result<u64> {
+        self.file.size()
     }
 
     /// Where the next batch begins, or should.
@@ -95,7 +95,7 @@ impl<F: DiskFile> OpenFile<F> {
         self.offset += self.taken as u64;
         self.taken = 0;
         let have = self.buffer.len();
-        let left = self.file.len()?.saturating_sub(self.offset);
+        let left = self.file.size()?.saturating_sub(self.offset);
         let left = usize::try_from(left).unwrap_or(usize::MAX).max(have);
         self.buffer.resize(bytes.max(have + READ_BYTES).min(left), 0);
         let read = read_full(&self.file, &mut self.buffer[have..], self.offset + have as u64);
@@ -145,7 +145,7 @@ impl<F: DiskFile> OpenFile<F> {
     }
 
     fn go_to_end(&mut self) -> io::Result<()> {
-        self.offset = self.file.len()?.max(self.place());
+        self.offset = self.file.size()?.max(self.place());
         self.taken = 0;
         self.buffer.clear();
         Ok(())

@@ -80,7 +80,7 @@ pub(crate) fn plan<D: Disk>(
             // A damaged file stays, and with it all that follows: whoever repairs it must find the rest in order.
             break;
         };
-        files.push(Candidate { name, header: open.header, bytes: open.len()? });
+        files.push(Candidate { name, header: open.header, bytes: open.size()? });
     }
     let before = |age: Duration| Timestamp(now.0.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
 
