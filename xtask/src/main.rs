@@ -36,6 +36,7 @@ usage: cargo xtask <command>
   mutants [FILE..]  changes to the mining core that no test notices, hours for all files; installs cargo-mutants
   sanitize          unsafe code under loom, AddressSanitizer, valgrind and, where installed, Miri
   bench core        speed of the mining core beside the reference implementation's; kept in docs/bench-core.md
+  bench ledger      speed of the share ledger beside the disk's; kept in docs/bench-ledger.md
   bench pool [--quick]
                     a pool under load beside the reference implementation's, about a quarter of an hour; kept in docs/bench-pool.md.
                     With --quick under three minutes, less of it, and only printed

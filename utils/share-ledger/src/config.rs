@@ -2,27 +2,28 @@
 
 use std::{path::PathBuf, time::Duration};
 
-/// Size at which a segment of the log is followed by a new one, unless configured otherwise: about 50 minutes of 1,000 shares each second.
+/// Size at which a segment of the log is followed by a new one, unless configured otherwise: about 50 minutes of 1,000
+/// shares each second.
 pub const DEFAULT_SEGMENT_BYTES: u64 = 64 << 20;
 
-/// What a queue may hold that is not on the disk, in bytes of the log, unless configured otherwise: 1.5 million shares. At the
-/// bound appending to the queue fails until the disk has caught up.
+/// What a queue may hold that is not on the disk, in bytes of the log, unless configured otherwise: 1.5 million shares.
+/// At the bound appending to the queue fails until the disk has caught up.
 pub const DEFAULT_QUEUE_BYTES: usize = 32 << 20;
 
-/// Time from the start of one write to that of the next, at least, unless configured otherwise. Fewer writes wear a disk less; shares wait
-/// for their acknowledgement so much longer at most.
+/// Time from the start of one write to that of the next, at least, unless configured otherwise. Fewer writes wear a
+/// disk less; shares wait for their acknowledgement so much longer at most.
 pub const DEFAULT_COMMIT_INTERVAL: Duration = Duration::from_millis(2);
 
 /// How often the database follows the log, unless configured otherwise.
 pub const DEFAULT_INDEX_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Workers of one account that are told apart. Further ones are credited to the account's worker without name, so that no work
-/// is lost; the largest farms that mine to one account have some ten thousand devices.
+/// Workers of one account that are told apart. Further ones are credited to the account's worker without name, so that
+/// no work is lost; the largest farms that mine to one account have some ten thousand devices.
 pub const MAX_WORKERS_PER_ACCOUNT: usize = 16_384;
 
-/// Workers of all accounts that are told apart; each takes some 200 bytes of memory, and who earns one accepted share can make one.
-/// Past it, new workers of known accounts are credited to the account's worker without name, and new accounts are
-/// refused.
+/// Workers of all accounts that are told apart; each takes some 200 bytes of memory, and who earns one accepted share
+/// can make one. Past it, new workers of known accounts are credited to the account's worker without name, and new
+/// accounts are refused.
 pub const MAX_WORKERS: usize = 1 << 20;
 
 /// A ledger on this machine.

@@ -45,8 +45,8 @@ pub trait DiskFile: Send {
     /// As the system reports; so for all methods.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Makes what was written durable. After an error nobody knows what is on the disk, and another sync does not tell: the system
-    /// may have dropped the bytes.
+    /// Makes what was written durable. After an error nobody knows what is on the disk, and another sync does not tell:
+    /// the system may have dropped the bytes.
     fn sync(&mut self) -> io::Result<()>;
 
     /// Reads at most `buffer.len()` bytes; 0 at the end of the file.

@@ -70,8 +70,8 @@ impl std::fmt::Debug for Ledger {
 }
 
 impl Ledger {
-    /// Opens, and makes where needed, the ledger in `config.folder`. Blocks while the end of the log is read; a database that
-    /// can not be used is made again in the background.
+    /// Opens, and makes where needed, the ledger in `config.folder`. Blocks while the end of the log is read; a
+    /// database that can not be used is made again in the background.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -103,6 +103,7 @@ impl Ledger {
             disk,
             database,
             log_id,
+            last,
             retention: config.retention,
             interval: config.index_interval,
             shared: journal.shared.clone(),
@@ -122,8 +123,8 @@ impl Ledger {
         self.keeper.indexed.clone()
     }
 
-    /// Writes what was appended, lets the database catch up, and ends. When the log can not be written, what is not durable is given
-    /// up. The same happens on a drop.
+    /// Writes what was appended, lets the database catch up, and ends. When the log can not be written, what is not
+    /// durable is given up. The same happens on a drop.
     pub fn close(mut self) {
         self.end();
     }

@@ -1,8 +1,8 @@
 //! The database of what is queried, derived from the log.
 //!
-//! Each transaction adds what some batches change, and the position that is reached by that: a crash neither loses nor doubles
-//! anything. A database that is damaged, does not fit the log or fell behind what was summed up is made again beside the
-//! old one and takes its place when it is complete.
+//! Each transaction adds what some batches change, and the position that is reached by that: a crash neither loses nor
+//! doubles anything. A database that is damaged, does not fit the log or fell behind what was summed up is made again
+//! beside the old one and takes its place when it is complete.
 
 mod apply;
 mod delta;
@@ -103,8 +103,8 @@ impl<D: Disk> Index<D> {
         &mut self.connection
     }
 
-    /// Adds one transaction of what is in the log up to batch `limit`. False when there was nothing to add. After an error it has to
-    /// be opened again.
+    /// Adds one transaction of what is in the log up to batch `limit`. False when there was nothing to add. After an
+    /// error it has to be opened again.
     pub(crate) fn follow(&mut self, limit: u64) -> Result<bool, IndexError> {
         let mut delta = Delta::default();
         while let Some(step) = self.reader.next(limit)? {
@@ -129,8 +129,8 @@ impl<D: Disk> Index<D> {
     }
 }
 
-/// Makes the database again from the log up to batch `limit`, beside the old one, and puts it in its place. `on_progress` is told the last batch
-/// done; when it says false, the work ends without a result.
+/// Makes the database again from the log up to batch `limit`, beside the old one, and puts it in its place.
+/// `on_progress` is told the last batch done; when it says false, the work ends without a result.
 ///
 /// # Errors
 /// As database, log and file system report; the old database is as it was.

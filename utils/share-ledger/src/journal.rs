@@ -20,8 +20,8 @@ use crate::{
     record::{Record, Timestamp},
 };
 
-/// How long after a failed write the next is tried: at first, and at most. Somebody who has made room on a full disk sees the pool
-/// acknowledge again within the latter.
+/// How long after a failed write the next is tried: at first, and at most. Somebody who has made room on a full disk
+/// sees the pool acknowledge again within the latter.
 const RETRY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
 /// Size from which the entries of one call are given to the writer in parts, in bytes, so that each fits a batch.
@@ -58,7 +58,8 @@ pub(crate) struct Durable {
 
 /// What all queues and the writer share.
 pub(crate) struct Shared {
-    /// The last position that was given out. Held while a chunk is sent, so that the order of positions is that of the log.
+    /// The last position that was given out. Held while a chunk is sent, so that the order of positions is that of the
+    /// log.
     last: Mutex<Position>,
     sender: Sender<Message>,
     queue_bytes: usize,

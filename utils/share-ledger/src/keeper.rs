@@ -1,4 +1,5 @@
-//! The thread that follows the log with the database, and sums up old shares. Whatever fails here, shares do not wait for it.
+//! The thread that follows the log with the database, and sums up old shares. Whatever fails here, shares do not wait
+//! for it.
 
 use std::{
     path::PathBuf,
@@ -28,6 +29,9 @@ const CLEANING: Duration = Duration::from_secs(60);
 /// How long to wait after a failure of the database.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// How long the database may still catch up when the ledger is closed. The next process goes on where it ends.
+const LAST_WORK: Duration = Duration::from_secs(10);
+
 /// The thread, and how to end it.
 pub(crate) struct Keeper {
     pub(crate) health: watch::Receiver<Health>,
@@ -40,6 +44,8 @@ pub(crate) struct Follower<D: Disk> {
     pub(crate) disk: Arc<D>,
     pub(crate) database: PathBuf,
     pub(crate) log_id: u64,
+    /// Sequence number of the last batch that was found at the start; it may take a moment until it counts as durable.
+    pub(crate) last: u64,
     pub(crate) retention: Retention,
     pub(crate) interval: Duration,
     pub(crate) shared: Arc<Shared>,
@@ -108,12 +114,19 @@ impl<D: Disk> Run<D> {
 
     fn catch_up(&mut self) -> Result<(), IndexError> {
         let durable = self.follower.shared.durable();
-        let Follower { disk, database, log_id, index, .. } = &mut self.follower;
+        let Follower { disk, database, log_id, last, index, .. } = &mut self.follower;
         let index = match index {
             Some(index) => index,
-            None => index.insert(Index::open(database, disk, *log_id, durable.sequence)?),
+            None => index.insert(Index::open(database, disk, *log_id, durable.sequence.max(*last))?),
         };
-        while index.follow(durable.sequence)? {}
+        let mut end = None;
+        while index.follow(durable.sequence)? {
+            if self.closing.load(Ordering::Acquire)
+                && *end.get_or_insert_with(|| Instant::now() + LAST_WORK) < Instant::now()
+            {
+                break;
+            }
+        }
         if !self.health.borrow().is_ok() {
             tracing::info!("the ledger's database is up to date again");
             self.health.send_replace(Health::Ok);
@@ -156,7 +169,8 @@ impl<D: Disk> Run<D> {
         {
             tracing::warn!("old sums can not be removed from the ledger's database: {error}");
         }
-        // While the database is behind, shares are only summed up where they take too much space: it will have to be made again.
+        // While the database is behind, shares are only summed up where they take too much space: it will have to be
+        // made again.
         let (indexed, retention) = match index {
             Some(index) => (index.position(), *retention),
             None => (u64::MAX, Retention { shares: Duration::MAX, hours: Duration::MAX, ..*retention }),

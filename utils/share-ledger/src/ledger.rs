@@ -13,8 +13,8 @@ pub struct Position(pub u64);
 pub struct Progress {
     /// Every record up to this position is on the disk and will be there after a power cut. Never goes back.
     pub durable: Position,
-    /// Nothing can be written at present; [`ShareLedger::health`] says why. What was appended is kept, and `durable` goes on when
-    /// writing works again.
+    /// Nothing can be written at present; [`ShareLedger::health`] says why. What was appended is kept, and `durable`
+    /// goes on when writing works again.
     pub failing: bool,
 }
 
@@ -45,24 +45,25 @@ impl Health {
 #[error("the ledger's queue is full")]
 pub struct Full;
 
-/// There are too many accounts for another one: [`MAX_WORKERS`](crate::MAX_WORKERS). A pool refuses the channel, or credits
-/// itself.
+/// There are too many accounts for another one: [`MAX_WORKERS`](crate::MAX_WORKERS). A pool refuses the channel, or
+/// credits itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the ledger has no room for another account")]
 pub struct TooManyAccounts;
 
 /// Keeps shares, refused shares and blocks so that no record is lost that was reported durable, and none counts twice.
 ///
-/// What all implementations have in common, the embedded [`Ledger`](crate::Ledger) and those on servers to come. Queries are not
-/// part of it.
+/// What all implementations have in common, the embedded [`Ledger`](crate::Ledger) and those on servers to come.
+/// Queries are not part of it.
 pub trait ShareLedger: Send + Sync + 'static {
     /// A queue of its own for a shard or for another part of the pool.
     fn queue(&self) -> Box<dyn Queue>;
 
-    /// The id of a worker of an account; a new worker, and its account, are taken down before any share that has the id. To
-    /// be called when a share was accepted, not when a channel was opened: then names without work take no space. Does not
-    /// wait for the disk. A worker without a name of its own has the empty one. Past the bounds on workers
-    /// ([`MAX_WORKERS_PER_ACCOUNT`](crate::MAX_WORKERS_PER_ACCOUNT), [`MAX_WORKERS`](crate::MAX_WORKERS)) the id is that of the account's worker without name.
+    /// The id of a worker of an account; a new worker, and its account, are taken down before any share that has the
+    /// id. To be called when a share was accepted, not when a channel was opened: then names without work take no
+    /// space. Does not wait for the disk. A worker without a name of its own has the empty one. Past the bounds on
+    /// workers ([`MAX_WORKERS_PER_ACCOUNT`](crate::MAX_WORKERS_PER_ACCOUNT), [`MAX_WORKERS`](crate::MAX_WORKERS)) the
+    /// id is that of the account's worker without name.
     ///
     /// # Errors
     /// [`TooManyAccounts`] for an account that has no worker yet.
@@ -77,8 +78,8 @@ pub trait ShareLedger: Send + Sync + 'static {
 
 /// Takes records for a ledger.
 pub trait Queue: Send + Sync {
-    /// Takes all records, in their order, and returns the position of the last one (of an empty slice: of the last that was given
-    /// before). Does not wait for the disk. All of them become durable at the same time.
+    /// Takes all records, in their order, and returns the position of the last one (of an empty slice: of the last that
+    /// was given before). Does not wait for the disk. All of them become durable at the same time.
     ///
     /// # Errors
     /// [`Full`] when what this queue has not yet on the disk would take more than its bound in bytes. Records with a

@@ -1,17 +1,18 @@
 //! The share ledger of a pool: accepted shares that no power cut takes away, and what is derived from them.
 //!
-//! Records go through a [`Queue`] to a log of their own, which is written and synced in batches by one thread. The pool acknowledges a
-//! share when [`Progress::durable`] has passed it. A second thread follows the log and keeps a database of accounts, workers, sums per
-//! minute, hour and day, and blocks, for queries ([`Reader`]); it can always be made again from the log, and may fail without shares
-//! having to wait. Shares that are old become sums per hour, and later per day, in the log itself.
+//! Records go through a [`Queue`] to a log of their own, which is written and synced in batches by one thread. The pool
+//! acknowledges a share when [`Progress::durable`] has passed it. A second thread follows the log and keeps a database
+//! of accounts, workers, sums per minute, hour and day, and blocks, for queries ([`Reader`]); it can always be made
+//! again from the log, and may fail without shares having to wait. Shares that are old become sums per hour, and later
+//! per day, in the log itself.
 //!
 //! The traits [`ShareLedger`] and [`Queue`] are what a pool needs; [`Ledger`] is the one that needs no server.
 //! `docs/operate/ledger.md` has the format, backup, retention and what to do when a disk is full.
 //!
 //! # Limits and what is refused
 //! A queue is bounded in bytes ([`Config::queue_bytes`]); names in length ([`MAX_NAME_BYTES`]) and number
-//! ([`MAX_WORKERS_PER_ACCOUNT`], [`MAX_WORKERS`]). What was not written whole is never reported durable; a failed sync is
-//! never repeated on the same file. A second process is refused, as is a log or a database of a later version.
+//! ([`MAX_WORKERS_PER_ACCOUNT`], [`MAX_WORKERS`]). What was not written whole is never reported durable; a failed sync
+//! is never repeated on the same file. A second process is refused, as is a log or a database of a later version.
 //!
 //! # Example
 //! ```

@@ -56,7 +56,8 @@ pub fn read_log(folder: &Path) -> Result<LogReader<Folder>, ReadError> {
     LogReader::open(Arc::new(Folder::new(folder.join(LOG_FOLDER))), 0, mode)
 }
 
-/// Whether no process has the ledger. One that comes a moment later does no harm: a reader takes its last write for a torn one.
+/// Whether no process has the ledger. One that comes a moment later does no harm: a reader takes its last write for a
+/// torn one.
 fn open_folder_unused(folder: &Path) -> bool {
     folder.join(LOG_FOLDER).is_dir() && open_folder(folder).is_ok()
 }
@@ -107,7 +108,8 @@ pub enum DatabaseState {
         /// Why.
         reason: String,
     },
-    /// The log has been summed up past its position. It is made again when the pool starts, or by `stratum ledger rebuild`.
+    /// The log has been summed up past its position. It is made again when the pool starts, or by `stratum ledger
+    /// rebuild`.
     #[default]
     Behind,
 }
@@ -208,8 +210,8 @@ pub enum RebuildError {
     Index(#[from] IndexError),
 }
 
-/// Makes the database of the ledger in `folder` again, from the log. The pool must not run. `on_progress` is told the last batch that is
-/// done, and the last there is.
+/// Makes the database of the ledger in `folder` again, from the log. The pool must not run. `on_progress` is told the
+/// last batch that is done, and the last there is.
 ///
 /// # Errors
 /// See [`RebuildError`]; the old database is as it was.

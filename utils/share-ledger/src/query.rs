@@ -302,7 +302,8 @@ impl Reader {
         Ok(&self.connection)
     }
 
-    /// Accounts whose name contains `search`, sorted, from `offset` on. The search knows lower and upper case of ASCII as the same.
+    /// Accounts whose name contains `search`, sorted, from `offset` on. The search knows lower and upper case of ASCII
+    /// as the same.
     ///
     /// # Errors
     /// As the database reports; so for all queries.
@@ -444,8 +445,8 @@ impl Reader {
         Ok(Some((found, life.collect::<Result<_, _>>()?)))
     }
 
-    /// Tells `each` of all sums of the periods that begin from `from` on and before `to` (unix seconds), in the order of time, until it
-    /// says false. For exports: there may be millions.
+    /// Tells `each` of all sums of the periods that begin from `from` on and before `to` (unix seconds), in the order
+    /// of time, until it says false. For exports: there may be millions.
     ///
     /// # Errors
     /// See [`accounts`](Self::accounts).
@@ -580,8 +581,8 @@ impl Reader {
     }
 }
 
-/// The starts of all periods from ?1 on and before ?2, ?3 seconds apart: each is looked up, whatever else the tables hold for
-/// other times and others' sums.
+/// The starts of all periods from ?1 on and before ?2, ?3 seconds apart: each is looked up, whatever else the tables
+/// hold for other times and others' sums.
 const TIMES: &str = "WITH RECURSIVE times (start) AS \
     (SELECT ?1 WHERE ?1 < ?2 UNION ALL SELECT start + ?3 FROM times WHERE start + ?3 < ?2)";
 

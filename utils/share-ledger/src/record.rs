@@ -4,12 +4,12 @@ use std::{borrow::Cow, fmt};
 
 use serde::{Serialize, Serializer};
 
-/// Longest name of an account or a worker, in bytes of UTF-8; Sv2's user identities are no longer. What is longer is cut at a
-/// character boundary.
+/// Longest name of an account or a worker, in bytes of UTF-8; Sv2's user identities are no longer. What is longer is
+/// cut at a character boundary.
 pub const MAX_NAME_BYTES: usize = 255;
 
-/// Longest reason for refused shares, in bytes; error codes of Sv2 are no longer (STR0_255, in use: up to 32). What is longer
-/// is cut.
+/// Longest reason for refused shares, in bytes; error codes of Sv2 are no longer (STR0_255, in use: up to 32). What is
+/// longer is cut.
 pub const MAX_REASON_BYTES: usize = 64;
 
 /// A point in time: milliseconds since 1970-01-01 UTC.
@@ -28,14 +28,14 @@ impl Timestamp {
     }
 }
 
-/// Stands for a worker of an account in records; [`ShareLedger::worker`](crate::ShareLedger::worker) gives it out. Kept for good: the same
-/// names have the same id after a restart.
+/// Stands for a worker of an account in records; [`ShareLedger::worker`](crate::ShareLedger::worker) gives it out. Kept
+/// for good: the same names have the same id after a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct WorkerId(pub(crate) u32);
 
 impl WorkerId {
-    /// Nobody in particular. For refused shares of those who have had none accepted: they count for the pool as a whole,
-    /// so that names nobody has worked for take no space.
+    /// Nobody in particular. For refused shares of those who have had none accepted: they count for the pool as a
+    /// whole, so that names nobody has worked for take no space.
     pub const NOBODY: Self = Self(0);
 
     /// The number that files and exports show.

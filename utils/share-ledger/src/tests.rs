@@ -285,7 +285,8 @@ fn sums_survive_a_rebuild_when_their_shares_are_gone() {
     fill(&ledger);
     ledger.close();
     let before = dump(folder.path());
-    // Everything but the last segment is too much, and all hours are too old: at the start, hours and then days are summed up.
+    // Everything but the last segment is too much, and all hours are too old: at the start, hours and then days are
+    // summed up.
     let retention = Retention { share_bytes: 0, hours: Duration::ZERO, ..Retention::default() };
     for _ in 0..2 {
         let ledger = Ledger::open(&Config { retention, ..config(folder.path()) }).unwrap();

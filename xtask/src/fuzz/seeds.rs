@@ -70,6 +70,7 @@ impl Vectors {
             "url" => texts(&["stratum2+tcp://pool.example:34254", &format!("stratum2+tcp://[::1]:3333/{KEY}")]),
             "keys" => [texts(&[KEY]), vec![after(&self.certificate, &self.act1)]].concat(),
             "key_log" => vec![key_line()],
+            "share_log" => vec![share_log()],
             "data_types" => self.typed_data(),
             "buffer_pool" => vec![vec![2, 8, 0, 3, 0, 1, 1, 2, 2, 0, 6, 0, 7, 0, 8, 0, 7, 0], vec![80; 60]],
             "user_identity" => texts(&["pool:alice.rig%2E7;donate=2.5", "solo:bc1qxyz.rig"]),
@@ -159,6 +160,13 @@ fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
 
 fn key_line() -> Vec<u8> {
     format!("SV2_NOISE {} {} {}", "00".repeat(64), "11".repeat(32), "22".repeat(32)).into_bytes()
+}
+
+/// A segment with two batches of a share each, the second one twice, and a summary that was cut short.
+fn share_log() -> Vec<u8> {
+    let share = [&[1, 9, 0, 0, 0, 0, 0, 0, 0, 0xa0, 1, 0, 0, 0][..], &[5; 12], &[0, 0, 0x80, 0x3f]].concat();
+    let batch = |number| [&[1, number, share.len() as u8][..], &share].concat();
+    [&[9, 0, 0][..], &[3, 1, 0], &batch(1), &batch(2), &batch(2), &[0, 0, 3, 9, 9, 9]].concat()
 }
 
 /// Header (sv2-spec §3.2) and payload.

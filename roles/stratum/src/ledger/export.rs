@@ -33,7 +33,8 @@ pub(super) struct ExportArgs {
     /// The form
     #[arg(long, value_enum, default_value = "csv")]
     format: Format,
-    /// From this time on: unix seconds, or 2027-01-31 or 2027-01-31T12:00:00Z; accounts, workers and blocks are never left out
+    /// From this time on: unix seconds, or 2027-01-31 or 2027-01-31T12:00:00Z; accounts, workers and blocks are never
+    /// left out
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     from: Option<u64>,
     /// Before this time
@@ -137,7 +138,8 @@ fn difficulty(difficulty: Difficulty) -> Value {
 
 const SHARE_FIELDS: [&str; 7] = ["time_ms", "time", "account", "worker", "work", "hash", "difficulty"];
 
-/// The names come with the shares: a worker's entry is before its first share. Status 1 when something could not be read.
+/// The names come with the shares: a worker's entry is before its first share. Status 1 when something could not be
+/// read.
 fn shares<W: Write>(folder: &Path, (from, to): (u64, u64), mut table: Table<W>) -> Result<ExitCode, Stop> {
     let mut reader = read(read_log(folder))?;
     let mut names: HashMap<WorkerId, (String, String)> = HashMap::new();

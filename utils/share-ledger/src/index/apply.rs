@@ -110,8 +110,8 @@ fn add_workers(transaction: &Transaction<'_>, workers: &[WorkerEntry]) -> Result
     Ok(())
 }
 
-/// Who else a worker's shares count for. What no account is known for, because that part of the log is damaged, counts for the
-/// pool.
+/// Who else a worker's shares count for. What no account is known for, because that part of the log is damaged, counts
+/// for the pool.
 fn scopes(accounts: &Accounts, worker: WorkerId) -> impl Iterator<Item = (i64, u32)> {
     let account = accounts.get(&worker).map(|account| (ACCOUNT, account.0));
     let own = account.map(|_| (WORKER, worker.0));
@@ -225,8 +225,8 @@ pub(crate) fn step_words(step: &BlockStep) -> (&'static str, &str, Cow<'_, str>)
     }
 }
 
-/// A later step replaces an earlier one only if it says more: a block that is in the chain does not become a submitted one
-/// because the pool started again.
+/// A later step replaces an earlier one only if it says more: a block that is in the chain does not become a submitted
+/// one because the pool started again.
 fn rank(state: &str) -> u8 {
     match state {
         "found" => 0,
@@ -272,8 +272,8 @@ fn add_block(transaction: &Transaction<'_>, event: &BlockEvent) -> Result<(), Da
     Ok(())
 }
 
-/// Removes sums that are older than they are kept. The end of the newest minute stands for now if it is earlier than the
-/// clock, so that a clock gone wrong removes nothing.
+/// Removes sums that are older than they are kept. The end of the newest minute stands for now if it is earlier than
+/// the clock, so that a clock gone wrong removes nothing.
 pub(crate) fn prune(connection: &mut Connection, retention: &Retention, now: Timestamp) -> Result<(), DatabaseError> {
     let newest: Option<i64> = connection.query_row("SELECT max(start) FROM minute", [], |row| row.get(0))?;
     let Some(newest) = newest else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! What some batches change, added up in memory first: the database is touched once for a worker and minute, not once for a
-//! share.
+//! What some batches change, added up in memory first: the database is touched once for a worker and minute, not once
+//! for a share.
 
 use std::{borrow::Cow, collections::HashMap};
 

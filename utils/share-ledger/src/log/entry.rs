@@ -1,7 +1,7 @@
 //! Records as bytes (`docs/operate/ledger.md`, "Format of the log").
 //!
-//! All numbers are little-endian; "number" below is LEB128. Times are not in the records: a clock entry holds for what follows it, up
-//! to the end of the batch.
+//! All numbers are little-endian; "number" below is LEB128. Times are not in the records: a clock entry holds for what
+//! follows it, up to the end of the batch.
 
 use std::borrow::Cow;
 

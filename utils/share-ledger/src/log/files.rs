@@ -1,7 +1,7 @@
 //! The files of a log, in their order.
 //!
-//! `shares-N.log` is the N-th segment; `sums-A-B.log` is the summary that took the place of files A to B. A file whose numbers a
-//! summary has is done with, and removed when it is met.
+//! `shares-N.log` is the N-th segment; `sums-A-B.log` is the summary that took the place of files A to B. A file whose
+//! numbers a summary has is done with, and removed when it is met.
 
 use std::io;
 

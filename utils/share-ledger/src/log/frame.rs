@@ -51,8 +51,8 @@ pub(crate) struct FileHeader {
     pub(crate) first: u64,
     /// In a summary, sequence number of the last batch that was summed up; else 0.
     pub(crate) last: u64,
-    /// When the file was begun; in a summary, when the file was begun that follows those summed up, so that all its records are
-    /// older.
+    /// When the file was begun; in a summary, when the file was begun that follows those summed up, so that all its
+    /// records are older.
     pub(crate) time: Timestamp,
 }
 
@@ -101,8 +101,9 @@ impl FileHeader {
     }
 }
 
-/// The beginning of a batch. Its checksum is of the log's id and all that follows it, the payload included. The id is random and known
-/// to nobody outside, so that nobody can give a worker a name that would be read as a batch where a log is damaged.
+/// The beginning of a batch. Its checksum is of the log's id and all that follows it, the payload included. The id is
+/// random and known to nobody outside, so that nobody can give a worker a name that would be read as a batch where a
+/// log is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BatchHeader {
     pub(crate) checksum: u32,

@@ -12,8 +12,8 @@ use crate::disk::{Disk, DiskFile};
 /// How much is read at once, in bytes; more where a batch needs it.
 const READ_BYTES: usize = 256 << 10;
 
-/// Bytes whose checksum is computed while looking for the next batch behind damage. What looks like the beginning of a batch may be
-/// anything, as many times as there is room; at the bound the rest of the file counts as damaged.
+/// Bytes whose checksum is computed while looking for the next batch behind damage. What looks like the beginning of a
+/// batch may be anything, as many times as there is room; at the bound the rest of the file counts as damaged.
 const SEARCH_BYTES: u64 = 1 << 30;
 
 pub(crate) struct OpenFile<F> {

@@ -1,4 +1,5 @@
-//! Power cuts, torn and reordered writes, syncs that fail, full disks, killed processes: a thousand histories from a seed each.
+//! Power cuts, torn and reordered writes, syncs that fail, full disks, killed processes: a thousand histories from a
+//! seed each.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

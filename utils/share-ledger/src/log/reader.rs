@@ -1,8 +1,9 @@
 //! Reads a log from its beginning or from a position on, while it is written or at rest.
 //!
-//! Each batch has a sequence number. What was seen is passed over: after a failed write, or a restart, a batch is in the log
-//! twice. A number that is missing is reported as [`Damage`] and never passed over in silence. Bytes that are no batch mean
-//! nothing where the numbers go on without a gap: they are a write that failed, and was repeated in the next segment.
+//! Each batch has a sequence number. What was seen is passed over: after a failed write, or a restart, a batch is in
+//! the log twice. A number that is missing is reported as [`Damage`] and never passed over in silence. Bytes that are
+//! no batch mean nothing where the numbers go on without a gap: they are a write that failed, and was repeated in the
+//! next segment.
 
 use std::{collections::VecDeque, io, sync::Arc};
 
@@ -164,8 +165,8 @@ impl<D: Disk> LogReader<D> {
         self.last_name.map(|name| name.to_string())
     }
 
-    /// The next batch with a sequence number of at most `limit`, or the damage before it; `None` when there is none now.
-    /// A limit says that everything up to it is on the disk; `u64::MAX` says nothing.
+    /// The next batch with a sequence number of at most `limit`, or the damage before it; `None` when there is none
+    /// now. A limit says that everything up to it is on the disk; `u64::MAX` says nothing.
     ///
     /// # Errors
     /// [`ReadError::SummedUp`] when files were summed up since, [`ReadError::Io`].
@@ -244,8 +245,8 @@ impl<D: Disk> LogReader<D> {
         open.damage(open.header.first, open.header.last)
     }
 
-    /// At bytes that are no batch: looks for the next batch in this file, or takes the next file. False when there is nothing
-    /// for now.
+    /// At bytes that are no batch: looks for the next batch in this file, or takes the next file. False when there is
+    /// nothing for now.
     fn leave_file(&mut self, limit: u64) -> Result<bool, ReadError> {
         let more = self.look_ahead()?;
         let Some(open) = &mut self.current else { return Ok(more) };

@@ -18,8 +18,8 @@ pub(crate) struct Recovered {
     pub(crate) last: u64,
     /// Number for the next segment.
     pub(crate) next_file: u64,
-    /// The last batch, which may not be durable: the last process may have died before it was synced, or its sync may have failed, and
-    /// what can be read comes from memory. It has to be written again before anything that follows it.
+    /// The last batch, which may not be durable: the last process may have died before it was synced, or its sync may
+    /// have failed, and what can be read comes from memory. It has to be written again before anything that follows it.
     pub(crate) carry: Option<Batch>,
     /// The segment that has nothing but `carry`; to be removed once that is written again.
     pub(crate) superseded: Option<FileName>,
@@ -32,7 +32,7 @@ pub(crate) struct Recovered {
 pub(crate) fn recover<D: Disk>(disk: &Arc<D>, new_log_id: u64) -> io::Result<Recovered> {
     remove_leftovers(disk)?;
     let (mut names, replaced) = files::list(&**disk)?;
-    let next_file = names.iter().chain(&replaced).map(|name| name.last + 1).max().unwrap_or(0);
+    let next_file = names.iter().chain(&replaced).map(|name| name.last.saturating_add(1)).max().unwrap_or(0);
     let log_id = find_log_id(&**disk, &names)?;
     let mut recovered =
         Recovered { log_id: log_id.unwrap_or(new_log_id), last: 0, next_file, carry: None, superseded: None };

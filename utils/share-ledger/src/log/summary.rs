@@ -1,8 +1,9 @@
 //! Old files become sums (`docs/adr/0015-old-shares-become-sums.md`).
 //!
-//! Segments whose shares are old enough are replaced by a summary: the same entries, but all shares of a worker in an hour are one [`Sum`].
-//! Old summaries per hour become summaries per day in the same way. Whoever reads the log from its beginning gets the same
-//! totals as before. A summary is complete and durable under its name before anything that it replaces is removed.
+//! Segments whose shares are old enough are replaced by a summary: the same entries, but all shares of a worker in an
+//! hour are one [`Sum`]. Old summaries per hour become summaries per day in the same way. Whoever reads the log from
+//! its beginning gets the same totals as before. A summary is complete and durable under its name before anything that
+//! it replaces is removed.
 
 use std::{
     borrow::Cow,
@@ -65,8 +66,8 @@ struct Candidate {
     bytes: u64,
 }
 
-/// Finds files to sum up, the oldest first. Leaves alone the segments from number `active` on, and those with batches after
-/// `indexed`.
+/// Finds files to sum up, the oldest first. Leaves alone the segments from number `active` on, and those with batches
+/// after `indexed`.
 pub(crate) fn plan<D: Disk>(
     disk: &D,
     now: Timestamp,

@@ -11,14 +11,15 @@ use crate::{
     record::Timestamp,
 };
 
-/// A segment is followed by a new one after this long, so that small pools, too, get rid of old shares: 24 hours in milliseconds.
+/// A segment is followed by a new one after this long, so that small pools, too, get rid of old shares: 24 hours in
+/// milliseconds.
 const SEGMENT_MILLIS: u64 = 24 * 3600 * 1000;
 
 /// Appends batches to segments.
 ///
-/// One batch is written and synced before the next. After an error its segment is never written again: the same batch, with the same
-/// sequence number, goes to a new segment, and only when that is synced the writer goes on. So at most the last batch
-/// of a segment can be one that is not durable, and it is also in the next segment.
+/// One batch is written and synced before the next. After an error its segment is never written again: the same batch,
+/// with the same sequence number, goes to a new segment, and only when that is synced the writer goes on. So at most
+/// the last batch of a segment can be one that is not durable, and it is also in the next segment.
 pub(crate) struct LogWriter<D: Disk> {
     disk: Arc<D>,
     log_id: u64,
