@@ -21,6 +21,18 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     })?;
     step("without std", || firmware::run(root))?;
     step("both engines", || engines::run(root))?;
+    step("one import", || {
+        // In a run of its own, because cargo joins the features of all packages that it builds at once.
+        check(cargo(root).args([
+            "test",
+            "--package",
+            "stratum-roles-logic-sv2",
+            "--features",
+            "full",
+            "--test",
+            "full",
+        ]))
+    })?;
     let node = step("Bitcoin Core", || core_node::provide(root))?;
     println!("bitcoin-node: {}", node.display());
     step("tests", || check(cargo(root).args(["test", "--workspace"]).env("BITCOIN_NODE", &node)))?;

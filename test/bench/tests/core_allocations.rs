@@ -5,12 +5,25 @@ use std::{sync::Arc, time::Duration};
 use allocation_counter::measure;
 use binary_sv2::B0_32;
 use bitcoin::{BlockHash, ScriptBuf, WPubkeyHash, hashes::Hash};
-use mining_sv2::{SubmitSharesExtended, SubmitSharesStandard};
+use framing_sv2::{Frame, Sv2Frame};
+use mining_sv2::{
+    CloseChannel, OpenExtendedMiningChannel, OpenStandardMiningChannel, SetCustomMiningJob, SubmitSharesExtended,
+    SubmitSharesStandard, UpdateChannel,
+};
 use roles_logic_sv2::{
     ChannelId, JobId, Target, TemplateId, Tip,
     channel::server::{Channel, Open},
-    extranonce::{Layout, Space},
+    dispatch::MiningServerHandler,
+    extranonce::{Extranonce, Layout, Space},
     job::{JobFactory, JobTemplate, Payout},
+    protocol::Mining,
+    routing::ChannelMap,
+    session::{
+        Violation,
+        client::{Device, setup_connection},
+        server::{AwaitSetup, Incoming, Offer},
+    },
+    setup::Support,
     share::{Rules, Share, Verdict},
 };
 
@@ -105,4 +118,92 @@ fn a_table_grows_by_doubling() {
         }
     });
     assert_eq!(counted.count_total, 10); // 64 slots to 32,768
+}
+
+/// Takes shares to the channel and nothing else.
+struct Pool {
+    channel: Channel,
+    accepted: u32,
+}
+
+macro_rules! ignore {
+    ($($method:ident($message:ty);)+) => {
+        $(fn $method(&mut self, _: &mut Duration, _: $message) -> Result<(), Violation> { Ok(()) })+
+    };
+}
+
+impl MiningServerHandler<Duration> for Pool {
+    type Error = Violation;
+
+    fn submit_shares_extended(
+        &mut self,
+        now: &mut Duration,
+        message: SubmitSharesExtended,
+        fields: &[u8],
+    ) -> Result<(), Violation> {
+        assert!(fields.is_empty());
+        let verdict = self.channel.submit(*now, &Share::from(&message));
+        self.accepted += u32::from(matches!(verdict, Verdict::Accepted { .. }));
+        Ok(())
+    }
+
+    ignore! {
+        open_standard_mining_channel(OpenStandardMiningChannel<'_>);
+        open_extended_mining_channel(OpenExtendedMiningChannel<'_>);
+        update_channel(UpdateChannel);
+        close_channel(CloseChannel<'_>);
+        submit_shares_standard(SubmitSharesStandard);
+        set_custom_mining_job(SetCustomMiningJob<'_>);
+    }
+}
+
+/// From the frame to the verdict: the session sorts it, the dispatcher decodes it, and a proxy finds its way and its form upstream.
+#[test]
+fn sessions_dispatch_and_routing_cost_no_allocation() {
+    let mut pool = Pool { channel: channel(true), accepted: 0 };
+    for tip in 1..=WARM_UP {
+        start(&mut pool.channel, tip);
+        for nonce in 0..SHARES {
+            let _ = pool.channel.submit(NOW, &share(true, tip, nonce));
+        }
+    }
+    start(&mut pool.channel, WARM_UP + 1);
+    let device = Device { vendor: "v", hardware_version: "", firmware: "", device_id: "" };
+    let setup = Sv2Frame::from_message(&setup_connection::<Mining>(0, "host", 1, &device)).unwrap();
+    let requested = AwaitSetup::new(NOW, NOW).handle_frame(setup.header(), setup.payload()).unwrap();
+    let (mut connection, _) = requested.accept::<Mining>(NOW, &Support::MINING, Offer::NONE).unwrap();
+    let mut proxy = ChannelMap::new(10);
+    proxy.open(ChannelId(2), ChannelId(1)).unwrap();
+    proxy.attach(ChannelId(2), 'a', ChannelId(9)).unwrap();
+    let prefix = Extranonce::zeroed(12).unwrap();
+    let frames: Vec<Sv2Frame<'static>> = (0..SHARES)
+        .map(|nonce| {
+            let Share { job_id, sequence_number, ntime, version, extranonce, .. } = share(true, WARM_UP + 1, nonce);
+            let (channel_id, sequence_number) = (2, sequence_number.0);
+            let extranonce = extranonce.unwrap().into();
+            let message = SubmitSharesExtended {
+                channel_id,
+                sequence_number,
+                job_id: job_id.0,
+                nonce,
+                ntime,
+                version,
+                extranonce,
+            };
+            Sv2Frame::from_message(&message).unwrap()
+        })
+        .collect();
+    let counted = measure(|| {
+        for frame in &frames {
+            let Ok(Incoming::Message(message)) = connection.receive(frame.header(), frame.payload()) else {
+                panic!("a share")
+            };
+            message.dispatch(&mut pool, &mut { NOW }).unwrap();
+            let upstream = proxy.upstream_of('a', ChannelId(9)).unwrap();
+            let share = share(true, WARM_UP + 1, 7);
+            assert!(share.to_upstream(upstream, share.sequence_number, &prefix, 10).is_ok());
+            assert_eq!(proxy.forward_down(frame.header(), frame.payload()).unwrap().count(), 1);
+        }
+    });
+    assert_eq!((counted.count_total, pool.accepted), (0, SHARES));
 }

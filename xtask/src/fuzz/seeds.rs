@@ -75,6 +75,7 @@ impl Vectors {
             "buffer_pool" => vec![vec![2, 8, 0, 3, 0, 1, 1, 2, 2, 0, 6, 0, 7, 0, 8, 0, 7, 0], vec![80; 60]],
             "user_identity" => texts(&["pool:alice.rig%2E7;donate=2.5", "solo:bc1qxyz.rig"]),
             "client_channel" => self.client_channel(),
+            "routing" => self.routing(),
             "pool_session" => vec![miner(false), miner(true)],
             "remote_template_provider" => vec![template_provider()],
             "template_provider_session" => vec![template_client()],
@@ -105,6 +106,18 @@ impl Vectors {
         let payloads = (0..18u8).map(|number| after(&[number], &self.messages[usize::from(number)].payload));
         let lists = [[11, 1], [12, 1], [13, 1], [14, 1]].map(|start| after(&after(&start, &[0]), &[5; 70]));
         payloads.chain(lists).collect()
+    }
+
+    /// Every message at tables that hold something, and both sides of a set-up.
+    fn routing(&self) -> Vec<Vec<u8>> {
+        let all: Vec<u8> = self.messages.iter().flat_map(Message::frame).collect();
+        let tables = [[0u8, 1, 9, 0], [0, 2, 9, 0], [1, 1, 3, 5], [1, 2, 4, 5], [5, 3, 7, 1], [5, 3, 8, 2]];
+        let tables: Vec<u8> = tables.iter().flat_map(|step| frame(STEER, false, step[0], &step[1..])).collect();
+        let foreign = [frame(0x4000, true, 1, &[9, 0, 0, 0, 1]), frame(0x4000, true, 1, &[5, 0, 0, 0])].concat();
+        let request = frame(1, false, 0x00, &[1, 0, 2, 0, 2, 0, 3, 0]);
+        let server = [setup_connection(0), request].concat();
+        let granted = [frame(0, false, 0x01, &[2, 0, 0, 0, 0, 0]), frame(1, false, 0x01, &[1, 0, 1, 0, 2, 0])].concat();
+        vec![after(&tables, &foreign), after(&tables, &all), after(&server, &miner(true)), after(&granted, &all)]
     }
 
     fn client_channel(&self) -> Vec<Vec<u8>> {

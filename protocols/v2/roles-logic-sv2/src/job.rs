@@ -64,6 +64,9 @@ pub(crate) fn is_witness_commitment(output: &TxOut) -> bool {
     script.len() >= WITNESS_COMMITMENT_LEN && script.starts_with(&WITNESS_COMMITMENT_HEADER)
 }
 
+/// Where the scriptSig of a coinbase begins, after nVersion, the count of inputs, the null outpoint and the scriptSig's length.
+pub(crate) const COINBASE_SCRIPT_SIG_AT: usize = 4 + 1 + 36 + 1;
+
 /// The coinbase up to its extranonce: one input that spends nothing, and the scriptSig's first bytes. The whole scriptSig
 /// must be at most [`MAX_SCRIPT_SIG`] long.
 pub(crate) fn coinbase_start(tx_version: u32, script_sig: &[u8], full_extranonce_size: usize) -> Vec<u8> {

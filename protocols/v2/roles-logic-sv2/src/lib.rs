@@ -14,6 +14,9 @@
 //! - [`vardiff`]: which target a channel should have; [`vardiff::policy`]: within which bounds, by port and device
 //! - [`protocol`]: the protocols and the sides of a connection, as types
 //! - [`session`]: a connection from SetupConnection on, as types, for clients and servers of every protocol
+//! - [`dispatch`]: a handler trait for each protocol and side
+//! - [`routing`]: the tables of a proxy
+//! - [`map`]: messages of one protocol to those of another
 //! - [`setup`]: answers to SetupConnection and RequestExtensions
 //!
 //! **What it refuses.** Templates from which no valid block can be made, payouts over what was reserved, jobs and tips out of
@@ -22,6 +25,9 @@
 //!
 //! **Limits.** Whatever a peer can make grow has a documented constant: jobs per channel, shares per tip, shares that wait for
 //! their acknowledgement, extensions in a list. No message panics.
+//!
+//! **Features.** `std` (default) adds `utils`, a mutex. `full` re-exports the libraries below, so that one dependency brings the
+//! whole stack: `roles_logic_sv2::{codec_sv2, noise_sv2, mining_sv2, …}`. The logic itself needs neither codec nor noise.
 //!
 //! # A share, from the template to the verdict
 //! ```
@@ -103,19 +109,30 @@ pub mod accounting;
 pub mod channel;
 mod coinbase;
 pub mod custom;
+pub mod dispatch;
 pub mod extranonce;
 mod header;
 pub mod ids;
 pub mod job;
+pub mod map;
 mod messages;
 pub mod protocol;
+pub mod routing;
 pub mod session;
 pub mod setup;
 mod sha;
 pub mod share;
 pub mod target;
 mod tip;
+#[cfg(feature = "std")]
+pub mod utils;
 pub mod vardiff;
+
+#[cfg(feature = "full")]
+pub use {
+    binary_sv2, codec_sv2, common_messages_sv2, const_sv2, extensions_sv2, framing_sv2, job_declaration_sv2,
+    mining_sv2, noise_sv2, template_distribution_sv2,
+};
 
 pub use coinbase::SplitCoinbase;
 pub use header::{HEADER_LEN, Header};

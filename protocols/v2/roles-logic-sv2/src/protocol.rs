@@ -1,4 +1,4 @@
-//! The three protocols and the two sides of a connection, as types.
+//! The three protocols and the two sides of a connection, as types; and which role speaks which on which side.
 //!
 //! A [`Protocol`] says what its number, messages and flags are; a [`Sender`] says who sent a frame. Sessions and handlers take
 //! both as type parameters, so that a message can not end up with a handler of another protocol or side.
@@ -29,6 +29,54 @@ pub enum Side {
     Client,
     /// Answers it.
     Server,
+}
+
+/// What a program is (sv2-spec §3). Several roles may live in one program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Hashes.
+    MiningDevice,
+    /// Stands between miners and a pool, another proxy or a Job Declarator Client. A translator is one whose miners speak Sv1.
+    MiningProxy,
+    /// Gives out jobs, counts shares.
+    Pool,
+    /// Makes the jobs of its miners.
+    JobDeclaratorClient,
+    /// Checks for a pool the jobs that clients make.
+    JobDeclaratorServer,
+    /// Makes templates from a node's transactions.
+    TemplateProvider,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 6] = [
+        Self::MiningDevice,
+        Self::MiningProxy,
+        Self::Pool,
+        Self::JobDeclaratorClient,
+        Self::JobDeclaratorServer,
+        Self::TemplateProvider,
+    ];
+
+    /// Whether the role has connections of protocol `P` on this side.
+    pub const fn speaks<P: Protocol>(self, side: Side) -> bool {
+        match P::NUMBER {
+            protocol::MINING => match side {
+                Side::Client => matches!(self, Self::MiningDevice | Self::MiningProxy | Self::JobDeclaratorClient),
+                Side::Server => matches!(self, Self::MiningProxy | Self::Pool | Self::JobDeclaratorClient),
+            },
+            protocol::JOB_DECLARATION => match side {
+                Side::Client => matches!(self, Self::JobDeclaratorClient),
+                Side::Server => matches!(self, Self::JobDeclaratorServer),
+            },
+            _ => match side {
+                // A pool makes its jobs of templates, and a Job Declarator Server may check jobs against one.
+                Side::Client => matches!(self, Self::Pool | Self::JobDeclaratorClient | Self::JobDeclaratorServer),
+                Side::Server => matches!(self, Self::TemplateProvider),
+            },
+        }
+    }
 }
 
 mod sealed {
@@ -268,6 +316,25 @@ fn not_sent<P: Protocol>(side: Side, message_type: u8) -> Violation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_role_speaks_something_and_every_protocol_is_spoken_on_both_sides() {
+        fn speakers<P: Protocol>(side: Side) -> usize {
+            Role::ALL.into_iter().filter(|role| role.speaks::<P>(side)).count()
+        }
+        let sides = [Side::Client, Side::Server];
+        assert_eq!(sides.map(speakers::<Mining>), [3, 3]);
+        assert_eq!(sides.map(speakers::<JobDeclaration>), [1, 1]);
+        assert_eq!(sides.map(speakers::<TemplateDistribution>), [3, 1]);
+        for role in Role::ALL {
+            let speaks = |side| {
+                role.speaks::<Mining>(side)
+                    || role.speaks::<JobDeclaration>(side)
+                    || role.speaks::<TemplateDistribution>(side)
+            };
+            assert!(sides.into_iter().any(speaks), "{role:?}");
+        }
+    }
 
     fn each_message_has_a_sender<P: Protocol>() {
         for number in 0..=u8::MAX {

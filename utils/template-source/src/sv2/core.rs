@@ -8,15 +8,16 @@ use common_messages_sv2::Reconnect;
 use framing_sv2::Sv2Frame;
 use noise_sv2::url::EndpointUrl;
 use roles_logic_sv2::{
-    protocol::{Side, TemplateDistribution},
+    dispatch::TemplateDistributionClientHandler,
+    protocol::TemplateDistribution,
     session::{
         Violation,
         client::{self, Connecting, Incoming, Open, Output, Progress},
     },
 };
 use template_distribution_sv2::{
-    CoinbaseOutputConstraints, RequestTransactionData, RequestTransactionDataSuccess, SetNewPrevHash, SubmitSolution,
-    TemplateDistribution as Remote,
+    CoinbaseOutputConstraints, NewTemplate, RequestTransactionData, RequestTransactionDataError,
+    RequestTransactionDataSuccess, SetNewPrevHash, SubmitSolution,
 };
 
 use super::{BadTemplate, EventQueue, templates::Templates};
@@ -306,7 +307,7 @@ impl Core {
             State::Idle { .. } | State::Connecting { .. } | State::Broken => return Ok(()),
         };
         match incoming {
-            Incoming::Message(message) => self.message(now, message.decode().map_err(Violation::from)?),
+            Incoming::Message(message) => message.dispatch(self, &mut { now }),
             Incoming::Reconnect(reconnect) => self.reconnect(&reconnect),
             // sv2-spec §3.4.1: discarded, as no extension was negotiated.
             Incoming::EndpointChanged(_)
@@ -360,58 +361,12 @@ impl Core {
         }
     }
 
-    fn message(&mut self, now: Duration, message: Remote<'_>) -> Result<(), Close> {
-        match message {
-            Remote::NewTemplate(template) => {
-                let remote = template.template_id;
-                if !template.future_template && !matches!(self.state, State::Serving { .. }) {
-                    return Err(Close::NoTip(remote));
-                }
-                let template = self.templates.add(&template).map_err(|error| Close::Template { id: remote, error })?;
-                self.tell_up();
-                self.events.push(Event::Template(Arc::new(template)));
-            }
-            Remote::SetNewPrevHash(message) => self.new_tip(now, &message)?,
-            Remote::RequestTransactionDataSuccess(data) => self.transactions(&data),
-            Remote::RequestTransactionDataError(error) => {
-                let reason = format!("the Template Provider has none: {}", error.error_code);
-                self.answer(error.template_id, || Err(reason));
-            }
-            // A client's message, which does not come out of a session.
-            other => return Err(Violation::WrongSide { sender: Side::Server, got: other.name() }.into()),
-        }
-        Ok(())
-    }
-
     fn tell_up(&mut self) {
         let State::AwaitTip { told_up: told_up @ false, .. } = &mut self.state else { return };
         *told_up = true;
         let how = if self.current.authority().is_some() { "encrypted" } else { "not encrypted" };
         let description = format!("Template Provider at {} ({how})", self.current.address());
         self.events.push(Event::Up { network: None, description });
-    }
-
-    fn new_tip(&mut self, now: Duration, message: &SetNewPrevHash) -> Result<(), Close> {
-        let id = message.template_id;
-        let template_id = self.templates.activate(id).ok_or(Close::UnknownTemplate(id))?;
-        self.state = match mem::replace(&mut self.state, State::Broken) {
-            State::AwaitTip { connection, .. } => State::Serving { connection, since: now },
-            state => state,
-        };
-        self.events.push(Event::Tip(Tip {
-            template_id,
-            prev_hash: BlockHash::from_byte_array(message.prev_hash.to_le_bytes()),
-            header_timestamp: message.header_timestamp,
-            nbits: message.n_bits,
-            target: message.target.to_le_bytes(),
-        }));
-        Ok(())
-    }
-
-    fn transactions(&mut self, data: &RequestTransactionDataSuccess<'_>) {
-        self.answer(data.template_id, || {
-            Ok(Arc::new(data.transaction_list.iter().map(|transaction| transaction.as_bytes().to_vec()).collect()))
-        });
     }
 
     /// Answers the oldest request for a template; an answer that nobody waits for is dropped.
@@ -504,6 +459,61 @@ impl Core {
 
     fn is_set_up(&self) -> bool {
         matches!(self.state, State::AwaitTip { .. } | State::Serving { .. })
+    }
+}
+
+/// What the Template Provider says, at the time that is the context.
+impl TemplateDistributionClientHandler<Duration> for Core {
+    type Error = Close;
+
+    fn new_template(&mut self, _: &mut Duration, message: NewTemplate<'_>) -> Result<(), Close> {
+        let remote = message.template_id;
+        if !message.future_template && !matches!(self.state, State::Serving { .. }) {
+            return Err(Close::NoTip(remote));
+        }
+        let template = self.templates.add(&message).map_err(|error| Close::Template { id: remote, error })?;
+        self.tell_up();
+        self.events.push(Event::Template(Arc::new(template)));
+        Ok(())
+    }
+
+    fn set_new_prev_hash(&mut self, now: &mut Duration, message: SetNewPrevHash) -> Result<(), Close> {
+        let id = message.template_id;
+        let template_id = self.templates.activate(id).ok_or(Close::UnknownTemplate(id))?;
+        self.state = match mem::replace(&mut self.state, State::Broken) {
+            State::AwaitTip { connection, .. } => State::Serving { connection, since: *now },
+            state => state,
+        };
+        self.events.push(Event::Tip(Tip {
+            template_id,
+            prev_hash: BlockHash::from_byte_array(message.prev_hash.to_le_bytes()),
+            header_timestamp: message.header_timestamp,
+            nbits: message.n_bits,
+            target: message.target.to_le_bytes(),
+        }));
+        Ok(())
+    }
+
+    fn request_transaction_data_success(
+        &mut self,
+        _: &mut Duration,
+        message: RequestTransactionDataSuccess<'_>,
+    ) -> Result<(), Close> {
+        self.answer(message.template_id, || {
+            let transactions = message.transaction_list.iter();
+            Ok(Arc::new(transactions.map(|transaction| transaction.as_bytes().to_vec()).collect()))
+        });
+        Ok(())
+    }
+
+    fn request_transaction_data_error(
+        &mut self,
+        _: &mut Duration,
+        message: RequestTransactionDataError<'_>,
+    ) -> Result<(), Close> {
+        let reason = format!("the Template Provider has none: {}", message.error_code);
+        self.answer(message.template_id, || Err(reason));
+        Ok(())
     }
 }
 
