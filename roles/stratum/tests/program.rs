@@ -103,3 +103,17 @@ fn usage_errors_end_with_2() {
         assert_eq!(stratum(folder.path(), arguments).status.code(), Some(2), "{arguments:?}");
     }
 }
+
+#[test]
+fn a_swarm_that_nobody_takes_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody listens on a port that was free a moment ago.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("stratum2+tcp://{free}");
+    let output = stratum(folder.path(), &["load", "--url", &url, "--connections", "3", "--quiet", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("no miner got work"), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("\"connected\": 0"), "{}", text(&output.stdout));
+    let output = stratum(folder.path(), &["load", "--url", &url, "--slow-readers", "2"]);
+    assert_eq!(output.status.code(), Some(2));
+}

@@ -1,5 +1,8 @@
 //! One simulated miner: a connection's protocol without socket, clock and threads.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::VecDeque, rc::Rc, time::Duration};
 
 use binary_sv2::{Str0_255, U256};

@@ -125,6 +125,7 @@ fn other_rows(plan: &Plan) -> Vec<Row> {
     rows.push(row("swarm's processor time per share, paced", "paced client", "µs", ""));
     rows.push(row("fdatasync of 4 KiB in the pool's folder, p50", "fdatasync p50", "ms", ""));
     rows.push(row("fdatasync of 4 KiB in the pool's folder, p99", "fdatasync p99", "ms", ""));
+    rows.push(row("processors busy with other programs, on average", "others", "", ""));
     rows
 }
 

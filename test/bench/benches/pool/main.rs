@@ -1,6 +1,7 @@
 //! `cargo xtask bench pool`: a pool and a swarm of miners on one machine, ours and the reference implementation's in turn.
 
 mod figures;
+mod machine;
 mod measure;
 mod plan;
 mod provider;
@@ -12,6 +13,7 @@ use load::plot::{Chart, Series, svg};
 
 use self::{
     figures::{Figures, markdown},
+    machine::Span,
     measure::{Spreads, connections, floods, memory, paced},
     plan::Plan,
     provider::Provider,
@@ -28,6 +30,7 @@ fn main() -> io::Result<()> {
         for kind in [Kind::Ours, Kind::Sri] {
             eprintln!("repetition {repetition} of {}: {kind:?}", plan.repetitions);
             spreads.0.retain(|(known, ..)| *known != kind);
+            let span = Span::start();
             if wanted("connections") {
                 connections(kind, &plan, &provider, &mut figures, &mut spreads)?;
             }
@@ -42,6 +45,9 @@ fn main() -> io::Result<()> {
                 if kind == Kind::Ours && has_ledger()? {
                     paced(kind, Purpose::Received, &plan, &provider, &mut figures)?;
                 }
+            }
+            if let Some(others) = span.others() {
+                figures.add(kind, "others", others);
             }
         }
     }

@@ -1,7 +1,10 @@
 //! A pool's process, ours or the reference implementation's.
 
 use std::{
-    env, fs, io,
+    collections::BTreeMap,
+    env,
+    fmt::Write as _,
+    fs, io,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -68,7 +71,7 @@ impl Server {
                     return Err(io::Error::other("`stratum keygen` failed"));
                 }
                 command.arg("pool");
-                ours(address, purpose, provider)
+                ours(address, purpose, provider)?
             }
             Kind::Sri => sri(address, purpose, provider),
         };
@@ -136,15 +139,50 @@ fn program(kind: Kind) -> io::Result<PathBuf> {
 
 /// Whether our pool can acknowledge shares before they are durable.
 pub fn has_ledger() -> io::Result<bool> {
-    let default = Command::new(program(Kind::Ours)?).args(["config", "pool"]).output()?;
-    Ok(String::from_utf8_lossy(&default.stdout)
-        .lines()
-        .any(|line| line.trim_start_matches(['#', ' ']).starts_with("ack =")))
+    Ok(table_of(&defaults()?, "ack").is_some())
 }
 
-fn ours(address: SocketAddr, purpose: Purpose, provider: &Provider) -> String {
-    let ack = if purpose == Purpose::Received { "ack = \"received\"" } else { "" };
-    format!(
+/// Our pool's commented default configuration.
+fn defaults() -> io::Result<String> {
+    let output = Command::new(program(Kind::Ours)?).args(["config", "pool"]).output()?;
+    String::from_utf8(output.stdout).map_err(io::Error::other)
+}
+
+/// The table of a configuration that has `key`, set or as a comment.
+fn table_of(text: &str, key: &str) -> Option<String> {
+    let mut table = String::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            table = name.trim_matches(['[', ']']).to_owned();
+        }
+        let set = line.trim_start_matches(['#', ' ']).strip_prefix(key);
+        if set.is_some_and(|rest| rest.trim_start().starts_with('=')) {
+            return Some(table);
+        }
+    }
+    None
+}
+
+/// What bounds a miner that floods, and what is measured one way or the other; each where the pool has it.
+const SETTINGS: &[(&str, &str)] = &[
+    ("connections", "15000"),
+    ("connections_per_address", "15000"),
+    ("shares_per_second", "1000000.0"),
+    ("shares_burst", "1000000.0"),
+    ("vardiff", "false"),
+];
+
+fn ours(address: SocketAddr, purpose: Purpose, provider: &Provider) -> io::Result<String> {
+    let defaults = defaults()?;
+    let mut tables = BTreeMap::<String, String>::new();
+    let received = (purpose == Purpose::Received).then_some(("ack", "\"received\""));
+    for (key, value) in SETTINGS.iter().copied().chain(received) {
+        if let Some(table) = table_of(&defaults, key) {
+            let _ = writeln!(tables.entry(table).or_default(), "{key} = {value}");
+        }
+    }
+    let tables: String = tables.iter().map(|(table, text)| format!("\n[{table}]\n{text}")).collect();
+    Ok(format!(
         r#"
 network = "bitcoin"
 payout = "raw({SCRIPT})"
@@ -157,16 +195,9 @@ address = "{address}"
 [[source]]
 kind = "sv2"
 url = "stratum2+tcp://{}/{}"
-
-[shares]
-vardiff = false
-{ack}
-
-[limits]
-connections = 15000
-"#,
+{tables}"#,
         provider.address, provider.key
-    )
+    ))
 }
 
 /// The keys are those of its examples. So many shares a minute make the easiest target, and leave it.
