@@ -108,7 +108,7 @@ fn append() -> Row<'static> {
         .ours(move || {
             let position = fixture.queue.append(&fixture.turn).unwrap();
             // The writer is not to fall behind without end.
-            if position.0 % (TURN as u64 * 10_000) == 0 {
+            if position.0.is_multiple_of(TURN as u64 * 10_000) {
                 fixture.wait(position);
             }
         })
@@ -118,24 +118,24 @@ fn append() -> Row<'static> {
 /// The limit is a write of the same bytes, and fdatasync, by the thread that waits.
 fn one_durable() -> Row<'static> {
     let fixture = Fixture::new();
-    let mut limit = plain_file(fixture.folder.path(), HEADER + CLOCK + SHARE_BYTES);
+    let limit = plain_file(fixture.folder.path(), HEADER + CLOCK + SHARE_BYTES);
     Row::new("1 share, until it is durable")
         .ours(move || {
             let position = fixture.queue.append(&fixture.turn[..1]).unwrap();
             fixture.wait(position);
         })
-        .limit(move || limit())
+        .limit(limit)
 }
 
 fn many_durable() -> Row<'static> {
     let fixture = Fixture::new();
-    let mut limit = plain_file(fixture.folder.path(), HEADER + TURNS * (CLOCK + TURN * SHARE_BYTES));
+    let limit = plain_file(fixture.folder.path(), HEADER + TURNS * (CLOCK + TURN * SHARE_BYTES));
     Row::new("10,000 shares in 100 calls, until they are durable")
         .ours(move || {
             let last = (0..TURNS).map(|_| fixture.queue.append(&fixture.turn).unwrap()).last();
             fixture.wait(last.unwrap());
         })
-        .limit(move || limit())
+        .limit(limit)
 }
 
 fn plain_file(folder: &Path, bytes: usize) -> impl FnMut() + use<> {

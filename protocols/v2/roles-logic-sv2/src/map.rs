@@ -40,7 +40,7 @@
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{sync::Arc, vec::Vec};
 use core::time::Duration;
 
 use binary_sv2::{B0_64K, B0_255, Seq0_64K, U256};
@@ -56,8 +56,7 @@ use crate::{
     coinbase::SplitCoinbase,
     extranonce::{Extranonce, ExtranonceTooLong, MAX_EXTRANONCE_SIZE},
     ids::{ChannelId, JobId, RequestId, SequenceNumber, TemplateId},
-    job::{COINBASE_SCRIPT_SIG_AT, Job, JobError},
-    messages::encode_merkle_path,
+    job::{COINBASE_SCRIPT_SIG_AT, Job, JobError, MerklePath},
     share::{BlockCandidate, Share},
     target::CompactError,
     tip::Tip,
@@ -84,10 +83,8 @@ impl Job {
             return Err(JobError::ExtranonceSize(full_extranonce_size));
         }
         let (prefix, suffix) = (message.coinbase_tx_prefix.as_bytes(), message.coinbase_tx_suffix.as_bytes());
-        let merkle_path: Vec<[u8; 32]> = message.merkle_path.iter().map(|hash| hash.to_le_bytes()).collect();
-        let encoded_merkle_path = encode_merkle_path(&merkle_path)
-            .map_err(|_| JobError::TooLongForMessage { part: "merkle path", len: merkle_path.len() })?;
-        Self {
+        let path = MerklePath::new(message.merkle_path.iter().map(|hash| hash.to_le_bytes()).collect())?;
+        Ok(Self {
             id: JobId(message.job_id),
             template_id: TemplateId(0),
             custom: false,
@@ -96,11 +93,8 @@ impl Job {
             full_extranonce_size,
             has_witness: false,
             coinbase: SplitCoinbase::for_size(prefix.to_vec(), suffix.to_vec(), full_extranonce_size),
-            merkle_path,
-            encoded_merkle_path,
-            encoded: Box::default(),
-        }
-        .with_encoding()
+            path: Arc::new(path),
+        })
     }
 
     /// The request that has a pool take shares for this job of ours (sv2-spec §5.3.18). The channel's full extranonce must have
