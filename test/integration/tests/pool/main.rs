@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod devnet;
+mod failover;
 mod key_log;
 mod load;
 mod node;
