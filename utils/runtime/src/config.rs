@@ -66,7 +66,10 @@ pub fn parse<T: DeserializeOwned>(
     prefix: &str,
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<T, ConfigError> {
-    let invalid = |message: String| ConfigError::Invalid { origin: origin.to_owned(), message: with_hint(message) };
+    let invalid = |message: String| ConfigError::Invalid {
+        origin: origin.to_owned(),
+        message: with_hint(without_secrets(message)),
+    };
     let prefix = format!("{prefix}_");
     let mut overrides: Vec<_> = environment
         .filter_map(|(name, value)| {
@@ -100,6 +103,22 @@ fn set(table: &mut toml::Table, path: &str, value: &str) -> Result<(), String> {
     }
     table.insert(path.to_owned(), parsed);
     Ok(())
+}
+
+/// Errors quote the line that they are about: what stands behind a key of a secret is left out.
+fn without_secrets(message: String) -> String {
+    let is_secret =
+        |key: &str| ["password", "secret", "token"].iter().any(|word| key.to_ascii_lowercase().contains(word));
+    let mut hidden = false;
+    let lines = message.split('\n').map(|line| match line.split_once('=') {
+        Some((key, _)) if is_secret(key) => {
+            hidden = true;
+            format!("{key}= (hidden)")
+        }
+        _ => line.to_owned(),
+    });
+    let lines: Vec<_> = lines.collect();
+    if hidden { lines.join("\n") } else { message }
 }
 
 /// Adds the nearest known key to an error about an unknown one.
@@ -193,6 +212,16 @@ mod tests {
     fn a_missing_file_says_what_to_do() {
         let error = load::<Config>(Path::new("missing.toml"), "X", std::iter::empty()).unwrap_err().to_string();
         assert!(error.contains("missing.toml") && error.contains("stratum config"), "{error}");
+    }
+
+    #[test]
+    fn secrets_are_not_quoted() {
+        for text in ["listen = 'a'\npassword = hunter2", "listen = 'a'\n[limits]\nrpc_password = 'hunter2' x"] {
+            let error = parse_with(text, &[]).unwrap_err().to_string();
+            assert!(error.contains("password = (hidden)") && !error.contains("hunter2"), "{error}");
+        }
+        let error = parse_with("listen = 'a'\n[limits]\npassword = 'hunter2'", &[]).unwrap_err().to_string();
+        assert!(error.contains("unknown field `password`") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]
