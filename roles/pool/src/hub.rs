@@ -184,6 +184,8 @@ pub struct Hub {
     last_job: u64,
     by_template: BTreeMap<(usize, TemplateId), u64>,
     transactions: VecDeque<((usize, TemplateId), Transactions)>,
+    /// Templates whose transactions are on their way. Sources answer each question, or go down.
+    fetching: BTreeSet<(usize, TemplateId)>,
     incomplete: VecDeque<Incomplete>,
     blocks: BlockBook,
     tips: u64,
@@ -207,6 +209,7 @@ impl Hub {
             last_job: 0,
             by_template: BTreeMap::new(),
             transactions: VecDeque::new(),
+            fetching: BTreeSet::new(),
             incomplete: VecDeque::new(),
             blocks: BlockBook::new(sources.iter().map(|source| source.raw_blocks)),
             tips: 0,
@@ -284,24 +287,29 @@ impl Hub {
             Event::Up { description, .. } => {
                 self.sources[source] = SourceState::default();
                 self.selector.up(source);
+                self.fetching.retain(|(from, _)| *from != source);
                 self.event(PoolEvent::SourceUp { source, description });
                 self.with_blocks(|blocks, actions| blocks.source_up(now, source, actions));
             }
             Event::Down { reason, .. } => {
                 self.selector.down(now, source);
+                self.fetching.retain(|(from, _)| *from != source);
                 self.event(PoolEvent::SourceDown { source, reason });
                 self.blocks.source_down(source);
                 self.select(now);
             }
             Event::Template(template) => self.template(now, source, template),
             Event::Tip(tip) => self.tip(now, source, tip),
-            Event::Transactions { id, result } => match result {
-                Ok(transactions) => self.transactions(now, (source, id), transactions),
-                Err(reason) => {
-                    tracing::warn!(source, template = id.0, "no transactions for raw blocks: {reason}");
-                    self.incomplete.retain(|waiting| waiting.key != (source, id));
+            Event::Transactions { id, result } => {
+                self.fetching.remove(&(source, id));
+                match result {
+                    Ok(transactions) => self.transactions(now, (source, id), transactions),
+                    Err(reason) => {
+                        tracing::warn!(source, template = id.0, "no transactions for raw blocks: {reason}");
+                        self.incomplete.retain(|waiting| waiting.key != (source, id));
+                    }
                 }
-            },
+            }
             Event::Submitted { hash, path, outcome } => {
                 self.event(PoolEvent::BlockAnswered { hash, source, path, outcome: outcome.clone() });
                 self.with_blocks(|blocks, actions| blocks.submitted(now, source, hash, path, outcome, actions));
@@ -350,6 +358,8 @@ impl Hub {
                 self.incomplete.pop_front();
             }
             self.incomplete.push_back(Incomplete { key, hash, candidate });
+            // Those of an old template made room for others.
+            self.fetch(key);
         }
     }
 
@@ -497,7 +507,7 @@ impl Hub {
         let job = self.build(source, template, 0)?;
         self.by_template.insert(key, self.last_job);
         if !template.merkle_path.is_empty() {
-            self.command(source, Command::RequestTransactions(template.id));
+            self.fetch(key);
         }
         Some(job)
     }
@@ -532,6 +542,13 @@ impl Hub {
         }
         self.jobs.insert(number, JobRecord { work: work.clone(), source, template: template.clone() });
         Some(work)
+    }
+
+    /// Asks for a template's transactions, unless they are on their way.
+    fn fetch(&mut self, key: (usize, TemplateId)) {
+        if self.fetching.insert(key) {
+            self.command(key.0, Command::RequestTransactions(key.1));
+        }
     }
 
     fn transactions_of(&self, key: (usize, TemplateId), template: &Template) -> Option<Transactions> {

@@ -392,15 +392,16 @@ impl Driver {
         let Err(error) = sender.try_send(command) else { return };
         let reason = error.to_string();
         let (mpsc::error::TrySendError::Full(command) | mpsc::error::TrySendError::Closed(command)) = error;
-        let (hash, path) = match command {
-            Command::SubmitSolution(solution) => (solution.hash, SubmitPath::Solution),
-            Command::SubmitBlock { hash, .. } => (hash, SubmitPath::RawBlock),
-            Command::SetConstraints(_) | Command::RequestTransactions(_) | Command::RequestConfirmations(_) => {
-                return tracing::warn!(source, "the template source is behind: {reason}");
-            }
+        let reason = format!("the template source is behind: {reason}");
+        let failed = |hash, path| Event::Submitted { hash, path, outcome: SubmitOutcome::Failed(reason.clone()) };
+        let answer = match command {
+            Command::SubmitSolution(solution) => failed(solution.hash, SubmitPath::Solution),
+            Command::SubmitBlock { hash, .. } => failed(hash, SubmitPath::RawBlock),
+            Command::RequestTransactions(id) => Event::Transactions { id, result: Err(reason) },
+            Command::RequestConfirmations(hash) => Event::Confirmations { hash, result: Err(reason) },
+            Command::SetConstraints(_) => return tracing::warn!(source, "{reason}"),
         };
-        let outcome = SubmitOutcome::Failed(format!("the template source is behind: {reason}"));
-        self.hub.handle_source(self.clock.now(), source, Event::Submitted { hash, path, outcome });
+        self.hub.handle_source(self.clock.now(), source, answer);
     }
 }
 

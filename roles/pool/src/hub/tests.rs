@@ -138,6 +138,24 @@ fn a_found_block_goes_out_at_once_and_raw_when_its_transactions_are_there() {
 }
 
 #[test]
+fn a_block_on_an_old_template_has_its_transactions_fetched_anew() {
+    let mut hub = hub(1);
+    start(&mut hub, 0);
+    let job = published(&mut hub).tip.as_ref().unwrap().current.clone();
+    let transactions = |id: u64| Event::Transactions { id: TemplateId(id), result: Ok(Arc::default()) };
+    feed(&mut hub, 0, [transactions(1)]);
+    for id in 2..MAX_TEMPLATES_WITH_TRANSACTIONS as u64 + 2 {
+        feed(&mut hub, 0, [Event::Template(template(id, 101, false, true)), transactions(id)]);
+    }
+    outputs(&mut hub);
+    hub.handle_candidate(NOW, candidate(&job, 1));
+    hub.handle_candidate(NOW, candidate(&job, 2));
+    assert_eq!(commands(&outputs(&mut hub)), [(0, "solution"), (0, "transactions"), (0, "solution")], "asked once");
+    feed(&mut hub, 0, [transactions(1)]);
+    assert_eq!(commands(&outputs(&mut hub)), [(0, "raw"), (0, "raw")]);
+}
+
+#[test]
 fn the_verdict_of_a_node_is_told_once() {
     let mut hub = hub(1);
     start(&mut hub, 0);

@@ -107,15 +107,18 @@ impl World {
     fn send_command(&mut self, source: usize, command: Command) {
         let Some(process) = &mut self.process else { return };
         if process.commands[source] >= COMMAND_QUEUE {
-            let (hash, path) = match command {
-                Command::SubmitSolution(solution) => (solution.hash, SubmitPath::Solution),
-                Command::SubmitBlock { hash, .. } => (hash, SubmitPath::RawBlock),
-                Command::SetConstraints(_) | Command::RequestTransactions(_) | Command::RequestConfirmations(_) => {
-                    return;
+            let failed =
+                |hash, path| SourceEvent::Submitted { hash, path, outcome: SubmitOutcome::Failed("behind".into()) };
+            let answer = match command {
+                Command::SubmitSolution(solution) => failed(solution.hash, SubmitPath::Solution),
+                Command::SubmitBlock { hash, .. } => failed(hash, SubmitPath::RawBlock),
+                Command::RequestTransactions(id) => SourceEvent::Transactions { id, result: Err("behind".into()) },
+                Command::RequestConfirmations(hash) => {
+                    SourceEvent::Confirmations { hash, result: Err("behind".into()) }
                 }
+                Command::SetConstraints(_) => return,
             };
-            let outcome = SubmitOutcome::Failed("behind".into());
-            return process.hub.handle_source(self.now, source, SourceEvent::Submitted { hash, path, outcome });
+            return process.hub.handle_source(self.now, source, answer);
         }
         process.commands[source] += 1;
         let (epoch, count) = (process.epoch, process.commands[source]);
