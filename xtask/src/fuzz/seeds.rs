@@ -21,6 +21,7 @@ struct Vectors {
     tlv: Vec<Vec<u8>>,
     act1: Vec<u8>,
     certificate: Vec<u8>,
+    block_template: Vec<u8>,
 }
 
 /// Writes the seeds of each target into its folder below `corpus`. What a fuzzer found there before stays.
@@ -53,6 +54,7 @@ impl Vectors {
             tlv: lines(&text("tlv.txt")?).filter_map(|line| hex(line.split_whitespace().last()?)).collect(),
             act1: value("act1")?,
             certificate: value("certificate")?,
+            block_template: text("block-template.json")?.into_bytes(),
         })
     }
 
@@ -77,6 +79,8 @@ impl Vectors {
             "client_channel" => self.client_channel(),
             "routing" => self.routing(),
             "pool_session" => vec![miner(false), miner(true)],
+            // With room for all, and for one.
+            "block_template" => [[0, 0, 0], [243, 12, 1]].map(|room| after(&room, &self.block_template)).to_vec(),
             "remote_template_provider" => vec![template_provider()],
             "template_provider_session" => vec![template_client()],
             "v1_sessions" => texts(V1_LINES),

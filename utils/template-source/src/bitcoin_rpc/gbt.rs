@@ -335,6 +335,15 @@ mod tests {
     }
 
     #[test]
+    fn a_template_of_bitcoin_core_is_taken() {
+        let json = include_bytes!("../../../../test/vectors/block-template.json");
+        let template = BlockTemplate::from_json(json, &Known::new()).unwrap();
+        assert_eq!((template.height, template.fees, template.value), (103, 93_000, 5_000_093_000));
+        let depends: Vec<_> = template.transactions.iter().map(|one| one.depends.clone()).collect();
+        assert_eq!(depends, [vec![], vec![0], vec![]]);
+    }
+
+    #[test]
     fn what_can_not_be_is_refused() {
         let error = |change: fn(&mut Value)| with(change).unwrap_err().to_string();
         assert!(error(|json| json["bits"] = "00000000".into()).contains("no target"));

@@ -1,6 +1,7 @@
 //! JSON-RPC over HTTP: one connection per call, everything bounded in time and size.
 
 use std::{
+    num::NonZeroU16,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -58,7 +59,10 @@ impl Endpoint {
             return Err("no login here; set cookie_file, or user and password_file");
         }
         let port = match authority.as_str().strip_prefix(authority.host()).map(|rest| rest.strip_prefix(':')) {
-            Some(Some(text)) => text.parse().map_err(|_| "expected a port from 1 to 65535 after the host")?,
+            Some(Some(text)) => {
+                let port: NonZeroU16 = text.parse().map_err(|_| "expected a port from 1 to 65535 after the host")?;
+                port.get()
+            }
             _ => port,
         };
         // IPv6 addresses stand in brackets, which connecting does not want.
@@ -237,8 +241,17 @@ mod tests {
         assert_eq!(parse("http://127.0.0.1:18443"), Ok(("127.0.0.1:18443".into(), "/".into())));
         assert_eq!(parse("http://node"), Ok(("node:8332".into(), "/".into())));
         assert_eq!(parse("http://[::1]:1/wallet/"), Ok(("[::1]:1".into(), "/wallet/".into())));
-        for bad in ["", "node:8332", "127.0.0.1", "https://node", "http://", "http://:1", "ftp://node", "http://node:x"]
-        {
+        for bad in [
+            "",
+            "node:8332",
+            "127.0.0.1",
+            "https://node",
+            "http://",
+            "http://:1",
+            "ftp://node",
+            "http://node:x",
+            "http://node:0",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
         let error = parse("http://alice:hunter2@node").unwrap_err();

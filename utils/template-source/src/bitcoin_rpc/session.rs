@@ -10,7 +10,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use bitcoin::BlockHash;
 use tokio::{
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::{Duration, Instant, Interval, MissedTickBehavior},
 };
 
@@ -39,6 +39,9 @@ const MAX_PENDING_QUESTIONS: usize = 16;
 
 /// Least time between two long polls that brought no new tip.
 const LONG_POLL_PAUSE: Duration = Duration::from_secs(1);
+
+/// A long poll that has not answered for this long after a tip is lost, with a router on the way, say.
+const LONG_POLL_OVERDUE: Duration = Duration::from_secs(20);
 
 /// How long submissions may go on when the user has gone.
 const CLOSING_GRACE: Duration = Duration::from_secs(5);
@@ -71,6 +74,15 @@ enum Asked {
     Check,
 }
 
+/// The call that waits at the node.
+struct LongPoll {
+    task: AbortHandle,
+    /// How many tips had been seen when it started.
+    tips: u64,
+    /// Since when the node must have answered it: another call has brought a new tip.
+    due_since: Option<Instant>,
+}
+
 /// The outcome of a call.
 enum Done {
     Template {
@@ -94,6 +106,7 @@ pub(super) struct Session {
     /// Counts tips, so that an answer that is older than a tip is known for what it is.
     tips: u64,
     next_long_poll: Instant,
+    long_poll: Option<LongPoll>,
     /// A look for fees is under way.
     checking: bool,
     proposing: bool,
@@ -137,6 +150,7 @@ pub(super) async fn open(config: &BitcoinRpcConfig, port: &mut Port) -> Result<S
         checks_proposals: config.checks_proposals,
         tips: 0,
         next_long_poll: Instant::now(),
+        long_poll: None,
         checking: false,
         proposing: false,
         known: Arc::new(template.known()),
@@ -161,6 +175,8 @@ impl Session {
             let result = tokio::select! {
                 Some(done) = self.tasks.join_next() => match done {
                     Ok(done) => self.done(port, done),
+                    // A long poll that was given up.
+                    Err(error) if error.is_cancelled() => Ok(()),
                     Err(error) => Err(RpcError::Task(error.to_string())),
                 },
                 command = port.next() => match command {
@@ -168,6 +184,7 @@ impl Session {
                     Err(Closed) => break End::Closed,
                 },
                 _ = self.check_fees.tick() => {
+                    self.renew_long_poll();
                     if !self.checking {
                         self.ask(Asked::Check);
                     }
@@ -349,10 +366,23 @@ impl Session {
                 id = Some(self.newest.long_poll_id.clone());
             }
         }
-        self.tasks.spawn(async move {
+        let task = self.tasks.spawn(async move {
             tokio::time::sleep_until(start).await;
             Done::Template { asked, tips, result: node.template(id.as_deref(), known).await }
         });
+        if asked == Asked::LongPoll {
+            self.long_poll = Some(LongPoll { task, tips, due_since: None });
+        }
+    }
+
+    /// Asks anew when the node must have answered long ago. It has, so that no thread of it waits on.
+    fn renew_long_poll(&mut self) {
+        let tips = self.tips;
+        let Some(long_poll) = self.long_poll.as_mut().filter(|long_poll| long_poll.tips != tips) else { return };
+        if long_poll.due_since.get_or_insert_with(Instant::now).elapsed() >= LONG_POLL_OVERDUE {
+            long_poll.task.abort();
+            self.ask(Asked::LongPoll);
+        }
     }
 
     /// Has the node check a block of this work.

@@ -467,6 +467,33 @@ async fn a_node_that_knows_no_long_poll_is_not_asked_all_the_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_poll_that_got_lost_is_asked_anew() {
+    let fake = Fake::start(|calls, method, param| match method {
+        "getblocktemplate" if !is_long_poll(param) && !is_proposal(param) => {
+            let mut json = answer(2);
+            // From the second question on there is a new tip, of which the long poll says nothing.
+            if calls.count(|method, param| method == "getblocktemplate" && param["mode"].is_null()) > 2 {
+                json["previousblockhash"] = "1f".repeat(32).into();
+                json["longpollid"] = "second".into();
+            }
+            Reply::Result(json)
+        }
+        _ => sound(method, param),
+    })
+    .await;
+    let config = BitcoinRpcConfig { fee_check_interval: Duration::from_secs(10), ..fake.config() };
+    let mut subscription = BitcoinRpc::new(config).subscribe(CONSTRAINTS);
+    let news = |event: &Event| match event {
+        Event::Tip(tip) => (tip.prev_hash.to_string() == "1f".repeat(32)).then_some(()),
+        _ => None,
+    };
+    until(&mut subscription, news).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(fake.calls.count(|_, param| is_long_poll(param)), 2);
+    assert_eq!(fake.calls.count(|_, param| param["longpollid"] == "second"), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn silence_is_not_waited_for() {
     let fake = Fake::start(|_, method, param| match method {
         "getnetworkinfo" => Reply::Silence,
