@@ -4,3 +4,4 @@ pub mod core;
 pub mod events;
 pub mod faults;
 pub mod pool;
+pub mod sources;

@@ -1,11 +1,12 @@
 //! Templates over Bitcoin Core's mining interface.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bitcoin::{Amount, Network, consensus::encode, hashes::Hash};
 use integration::{
     core::{CoreNode, CoreOptions, anyone_can_spend},
     events::{Reader, mine},
+    sources::ipc_config as config,
 };
 use serde_json::json;
 use template_source::{
@@ -14,14 +15,6 @@ use template_source::{
 };
 
 use crate::steps::{NO_ROOM, SUBSIDY, is_ahead, reason_of_down, submit_block, submit_solution};
-
-fn config(node: &CoreNode) -> BitcoinIpcConfig {
-    BitcoinIpcConfig {
-        fee_check_interval: Duration::from_millis(100),
-        fee_threshold: 1,
-        ..BitcoinIpcConfig::in_datadir(node.datadir(), Network::Regtest)
-    }
-}
 
 fn subscribe(node: &CoreNode) -> Reader {
     Reader::new(BitcoinIpc::new(config(node)).subscribe(NO_ROOM))

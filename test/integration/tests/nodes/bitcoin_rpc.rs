@@ -6,26 +6,15 @@ use bitcoin::{Amount, Network, consensus::encode, hashes::Hash};
 use integration::{
     core::{CoreNode, CoreOptions, anyone_can_spend},
     events::{Reader, mine},
+    sources::rpc_config as config,
 };
 use serde_json::json;
 use template_source::{
     Command, Constraints, Event, Solution, SubmitOutcome, Template, TemplateId, TemplateSource,
-    bitcoin_rpc::{BitcoinRpc, BitcoinRpcConfig, Endpoint, Login, Secret},
+    bitcoin_rpc::{BitcoinRpc, BitcoinRpcConfig, Login, Secret},
 };
 
 use crate::steps::{NO_ROOM, SUBSIDY, is_ahead, reason_of_down, submit_block, submit_solution};
-
-/// The source for a node; looks for new transactions often.
-fn config(node: &CoreNode) -> BitcoinRpcConfig {
-    let endpoint = Endpoint::parse(&node.rpc_url(), 0).expect("a URL");
-    let config = BitcoinRpcConfig::new(endpoint, Login::CookieFile(node.cookie_file()));
-    BitcoinRpcConfig {
-        expected_network: Some(Network::Regtest),
-        fee_check_interval: Duration::from_millis(100),
-        fee_threshold: 1,
-        ..config
-    }
-}
 
 fn subscribe_with(config: BitcoinRpcConfig) -> Reader {
     Reader::new(BitcoinRpc::new(config).subscribe(NO_ROOM))

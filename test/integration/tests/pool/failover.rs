@@ -1,34 +1,17 @@
 //! Two real nodes behind one pool: one over the mining interface, one over JSON-RPC.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
-use bitcoin::{Amount, BlockHash, Network};
+use bitcoin::{Amount, BlockHash};
 use integration::{
     core::{CoreNode, CoreOptions, anyone_can_spend},
     events::Reader,
     pool::{ChannelKind, TestMiner, TestPool},
+    sources::{ipc, rpc},
 };
 use pool::{PoolEvent, blocks::BlockState};
 use serde_json::json;
-use template_source::{
-    Constraints, SubmitOutcome, TemplateSource,
-    bitcoin_ipc::{BitcoinIpc, BitcoinIpcConfig},
-    bitcoin_rpc::{BitcoinRpc, BitcoinRpcConfig, Endpoint, Login},
-};
-
-const OFTEN: Duration = Duration::from_millis(100);
-
-fn ipc(node: &CoreNode) -> Arc<dyn TemplateSource> {
-    let config = BitcoinIpcConfig::in_datadir(node.datadir(), Network::Regtest);
-    Arc::new(BitcoinIpc::new(BitcoinIpcConfig { fee_check_interval: OFTEN, fee_threshold: 1, ..config }))
-}
-
-fn rpc(node: &CoreNode) -> Arc<dyn TemplateSource> {
-    let endpoint = Endpoint::parse(&node.rpc_url(), 0).expect("a URL");
-    let config = BitcoinRpcConfig::new(endpoint, Login::CookieFile(node.cookie_file()));
-    let config = BitcoinRpcConfig { expected_network: Some(Network::Regtest), ..config };
-    Arc::new(BitcoinRpc::new(BitcoinRpcConfig { fee_check_interval: OFTEN, fee_threshold: 1, ..config }))
-}
+use template_source::{Constraints, SubmitOutcome, TemplateSource};
 
 /// Two nodes that know each other, past the heights that BIP 34 writes in another way.
 fn pair() -> (CoreNode, CoreNode) {

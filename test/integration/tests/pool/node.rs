@@ -1,30 +1,20 @@
 //! The pool on a real Bitcoin Core (regtest, mining interface).
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use bitcoin::{Amount, Block, BlockHash, Network, ScriptBuf};
+use bitcoin::{Amount, Block, BlockHash, ScriptBuf};
 use integration::{
     core::{CoreNode, CoreOptions, anyone_can_spend},
     faults::LosesSolutions,
     pool::{ChannelKind, PAYOUT_SCRIPT, TAG, TestMiner, TestPool},
+    sources::ipc as source,
 };
 use mining_device::{MinerConfig, Status};
 use pool::PoolEvent;
 use stratum_runtime::{identity::create_authority_key, shutdown::Shutdown};
 use template_provider::TemplateProvider;
-use template_source::{
-    TemplateSource,
-    bitcoin_ipc::{BitcoinIpc, BitcoinIpcConfig},
-    sv2::RemoteTemplateProvider,
-};
+use template_source::{TemplateSource, sv2::RemoteTemplateProvider};
 use tokio::sync::watch;
-
-/// The pool's source for a node; looks for new transactions often.
-fn source(node: &CoreNode) -> Arc<dyn TemplateSource> {
-    let config = BitcoinIpcConfig::in_datadir(node.datadir(), Network::Regtest);
-    let config = BitcoinIpcConfig { fee_check_interval: Duration::from_millis(100), fee_threshold: 1, ..config };
-    Arc::new(BitcoinIpc::new(config))
-}
 
 /// Satoshis that the first blocks make.
 const SUBSIDY: u64 = 50 * 100_000_000;
