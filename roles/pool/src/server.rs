@@ -24,14 +24,14 @@ use tokio::{
 };
 
 use crate::{
-    blocks::{BlockState, FoundBlock},
+    blocks::BlockState,
     config::{InvalidConfig, Listen, PoolConfig, Shares},
     epoch,
     hub::{Candidate, Hub, Output, PoolEvent},
     payouts::Payouts,
     session::{Session, SessionConfig},
     snapshot::Snapshot,
-    store::BlockStore,
+    store::{self, BlockStore},
 };
 
 /// Block candidates that wait for the hub; when it is full, the shards stop reading from those who find more.
@@ -42,9 +42,6 @@ const LAST_CANDIDATES: Duration = Duration::from_secs(8);
 
 /// Events of all sources that wait for the hub.
 const SOURCE_QUEUE: usize = 64;
-
-/// Found blocks that wait for the disk; when it is full, the hub waits.
-const STORE_QUEUE: usize = 256;
 
 /// Events that a slow observer may be behind before it misses some.
 const EVENT_QUEUE: usize = 1024;
@@ -159,6 +156,7 @@ impl Pool {
             _lock: lock,
         };
         pool.listen(config, listeners, &space, &payouts, &shutdown);
+        let store = store::Writer::start(move |block, state| store.write(block, state)).map_err(data)?;
         let driver = Driver::new(clock, hub, sources, constraints, snapshots, events, store);
         pool.tasks.push(tokio::spawn(driver.run(found, shutdown)));
         Ok(pool)
@@ -282,8 +280,7 @@ struct Driver {
     source_events: mpsc::Receiver<(usize, Event)>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     events: broadcast::Sender<PoolEvent>,
-    store: mpsc::Sender<(FoundBlock, BlockState)>,
-    stored: JoinHandle<()>,
+    store: store::Writer,
 }
 
 impl Driver {
@@ -294,7 +291,7 @@ impl Driver {
         constraints: Constraints,
         snapshots: watch::Sender<Arc<Snapshot>>,
         events: broadcast::Sender<PoolEvent>,
-        store: BlockStore,
+        store: store::Writer,
     ) -> Self {
         let constraints = template_source::Constraints {
             max_additional_size: constraints.max_additional_size,
@@ -316,20 +313,12 @@ impl Driver {
                 let _ = sender.send((index, Event::Down { reason, retry_in: Duration::MAX })).await;
             });
         }
-        let (store_sender, mut writes) = mpsc::channel::<(FoundBlock, BlockState)>(STORE_QUEUE);
-        let stored = tokio::task::spawn_blocking(move || {
-            while let Some((block, state)) = writes.blocking_recv() {
-                if let Err(error) = store.write(&block, &state) {
-                    tracing::error!(hash = %block.hash, "found block not written to disk: {error}; it is submitted all the same");
-                }
-            }
-        });
-        Self { clock, hub, commands, source_events, snapshots, events, store: store_sender, stored }
+        Self { clock, hub, commands, source_events, snapshots, events, store }
     }
 
     async fn run(mut self, mut candidates: mpsc::Receiver<Candidate>, shutdown: Shutdown) {
         loop {
-            self.carry_out().await;
+            self.carry_out();
             let deadline = self.hub.poll_timeout();
             let timer = async {
                 match deadline {
@@ -352,31 +341,27 @@ impl Driver {
         let last = async {
             while let Some(candidate) = candidates.recv().await {
                 self.hub.handle_candidate(self.clock.now(), candidate);
-                self.carry_out().await;
+                self.carry_out();
             }
         };
         if tokio::time::timeout(LAST_CANDIDATES, last).await.is_err() {
             tracing::error!("a shard did not end within {LAST_CANDIDATES:?}");
         }
-        drop(self.store);
-        if let Err(error) = self.stored.await {
+        let store = self.store;
+        if let Err(error) = tokio::task::spawn_blocking(move || store.finish()).await {
             tracing::error!("found blocks could not be written: {error}");
         }
     }
 
-    /// Does what the hub wants.
-    async fn carry_out(&mut self) {
+    /// Does what the hub wants. Waits for nothing: not for a source, nor for the disk.
+    fn carry_out(&mut self) {
         while let Some(output) = self.hub.poll_output() {
             match output {
                 Output::Publish(snapshot) => {
                     self.snapshots.send_replace(snapshot);
                 }
                 Output::Command { source, command } => self.command(source, command),
-                Output::Persist { block, state } => {
-                    if self.store.send((block, state)).await.is_err() {
-                        tracing::error!("found blocks are no longer written to disk");
-                    }
-                }
+                Output::Persist { block, state } => self.store.write(block, state),
                 Output::Event(event) => {
                     log(&event);
                     // Nobody needs to be watching.

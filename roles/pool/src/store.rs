@@ -3,6 +3,8 @@
 //! The bytes are written before the description. A block whose transactions are not known yet has a description alone; if the
 //! process ends before they come, nobody can submit it any more, and the next start says so once and calls it lost.
 
+mod writer;
+
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -14,6 +16,7 @@ use bitcoin::BlockHash;
 use serde::{Deserialize, Serialize};
 use stratum_runtime::files::{Access, write_durably};
 
+pub use self::writer::{MAX_WAITING, Writer};
 use crate::blocks::{BlockState, FoundBlock, MAX_FOUND_BLOCKS, MAX_OPEN_BLOCKS};
 
 /// Largest block file that is read back, in bytes; a block can not be larger (4,000,000 weight units).
