@@ -60,7 +60,17 @@ pub struct Ledger {
     keeper: Keeper,
     registry: Mutex<Registry>,
     /// Released last.
-    _lock: File,
+    _lock: Lock,
+}
+
+/// Keeps other processes out.
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing the file would do only if no child process had it, too, as one has that is about to start.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
 }
 
 impl std::fmt::Debug for Ledger {
@@ -80,7 +90,7 @@ impl Ledger {
         Self::open_on(config, disk, lock)
     }
 
-    fn open_on<D: Disk>(config: &Config, disk: Arc<D>, lock: File) -> Result<Self, OpenError> {
+    fn open_on<D: Disk>(config: &Config, disk: Arc<D>, lock: Lock) -> Result<Self, OpenError> {
         let recovered = log::recover(&disk, random()).map_err(ReadError::Io)?;
         let (log_id, last) = (recovered.log_id, recovered.last);
         let database = config.folder.join(DATABASE);
@@ -166,14 +176,14 @@ impl ShareLedger for Ledger {
 }
 
 /// Makes the folders where needed, and locks them against other processes.
-pub(crate) fn open_folder(folder: &Path) -> Result<(File, Arc<Folder>), OpenError> {
+pub(crate) fn open_folder(folder: &Path) -> Result<(Lock, Arc<Folder>), OpenError> {
     let log = folder.join(LOG_FOLDER);
     fs::create_dir_all(&log).map_err(|error| OpenError::Io { path: log.clone(), error })?;
     let path = folder.join(LOCK);
     let failed = |error| OpenError::Io { path: path.clone(), error };
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok((file, Arc::new(Folder::new(log)))),
+        Ok(()) => Ok((Lock(file), Arc::new(Folder::new(log)))),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(folder.to_owned())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }

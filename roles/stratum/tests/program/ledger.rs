@@ -16,6 +16,7 @@ const START: u64 = 1_799_971_200;
 fn fill(data: &Path) -> Ledger {
     let ledger = Ledger::open(&Config::new(data.join(LEDGER_FOLDER))).unwrap();
     let queue = ledger.queue();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let workers = [("alice", "rig, \"1\""), ("bob", ""), ("bob", "rig2")];
     for (number, (account, worker)) in (1_u64..).zip(workers) {
         let share = Share {
@@ -25,7 +26,10 @@ fn fill(data: &Path) -> Ledger {
             hash: ShareHash::of(&[number as u8; 32]),
             reached: Difficulty::new(2.5),
         };
-        queue.append(&[share.into()]).unwrap();
+        let position = queue.append(&[share.into()]).unwrap();
+        // So that there are several batches.
+        let mut progress = ledger.progress();
+        runtime.block_on(async { drop(progress.wait_for(|progress| progress.durable >= position).await.unwrap()) });
     }
     let at = Timestamp::from_secs(START);
     let found = BlockStep::Found { worker: WorkerId::NOBODY, value: 312_500_000, reached: Difficulty::new(1e12) };

@@ -286,11 +286,16 @@ impl<D: Disk> LogReader<D> {
                 }
                 opened => opened?,
             };
-            self.last_name = Some(name);
             if let Some(open) = &self.current {
                 self.log_id = Some(open.header.log_id);
+                self.last_name = Some(name);
                 return Ok(true);
             }
+            // The last file of a live log may just have been created, and get its header in a moment.
+            if self.mode == Mode::Live && self.ahead.is_empty() {
+                return Ok(false);
+            }
+            self.last_name = Some(name);
         }
         Ok(false)
     }

@@ -167,6 +167,25 @@ fn a_live_reader_waits_for_a_write_that_is_under_way() {
 }
 
 #[test]
+fn a_live_reader_waits_for_the_header_of_a_new_file() {
+    let disk = log(3, 2);
+    let whole = disk.bytes_of(&name(1));
+    for len in [0, 10, 63] {
+        disk.put(&name(1), &whole[..len]);
+        let mut reader = LogReader::open(disk.clone(), 0, Mode::Live).unwrap();
+        assert_eq!(read(&mut reader, u64::MAX), [1, 2]);
+        disk.put(&name(1), &whole);
+        assert_eq!(read(&mut reader, u64::MAX), [3]);
+        // One that was given up is passed over when there is another.
+        disk.put(&name(1), &whole[..len]);
+        disk.put(&name(2), &whole);
+        let mut reader = LogReader::open(disk.clone(), 0, Mode::Live).unwrap();
+        assert_eq!(read(&mut reader, u64::MAX), [1, 2, 3]);
+        crate::disk::Disk::remove(&*disk, &name(2)).unwrap();
+    }
+}
+
+#[test]
 fn a_name_that_looks_like_a_batch_is_none() {
     // Whoever knows the format but not the log's id.
     let fake = batch(LOG + 1, 3, &[99]).into_buffer();
