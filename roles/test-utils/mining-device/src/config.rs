@@ -40,6 +40,8 @@ pub struct MinerConfig {
     pub version_mask: u32,
     /// Bound on submitted shares; see [`DEFAULT_MAX_SHARES_PER_SECOND`].
     pub max_shares_per_second: f64,
+    /// How long to wait for the server.
+    pub deadlines: Deadlines,
     /// First delay before a reconnection.
     pub reconnect_first: Duration,
     /// Longest delay before a reconnection.
@@ -48,6 +50,30 @@ pub struct MinerConfig {
     pub device: Device,
     /// For debugging: a file that gets the secret keys of every encrypted connection.
     pub debug_key_log: Option<PathBuf>,
+}
+
+/// Times within which a server must do something; when one is over, so is the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// The connection and the noise handshake: 10 seconds unless set otherwise.
+    pub connect: Duration,
+    /// The answer to SetupConnection: 10 seconds.
+    pub setup: Duration,
+    /// The answer to the request for a channel: 10 seconds.
+    pub open: Duration,
+    /// After that answer, a job that can be started: 60 seconds.
+    pub first_job: Duration,
+    /// Some message after a share: 300 seconds, since servers answer shares in batches.
+    pub answer: Duration,
+    /// Any message, shares or not: 1,800 seconds; blocks come three times as often.
+    pub silence: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        let [connect, setup, open, first_job, answer, silence] = [10, 10, 10, 60, 300, 1_800].map(Duration::from_secs);
+        Self { connect, setup, open, first_job, answer, silence }
+    }
 }
 
 /// The kind of channel that a miner opens (sv2-spec §5.2).
@@ -122,6 +148,7 @@ impl MinerConfig {
             max_target: Target::MAX,
             version_mask: BIP320_VERSION_MASK,
             max_shares_per_second: DEFAULT_MAX_SHARES_PER_SECOND,
+            deadlines: Deadlines::default(),
             reconnect_first: DEFAULT_RECONNECT_FIRST,
             reconnect_most: DEFAULT_RECONNECT_MOST,
             device: Device::default(),

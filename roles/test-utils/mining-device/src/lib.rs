@@ -49,7 +49,7 @@ pub mod session;
 pub mod status;
 pub mod workers;
 
-pub use config::{ChannelKind, Device, MinerConfig};
+pub use config::{ChannelKind, Deadlines, Device, MinerConfig};
 pub use link::MAX_MESSAGE_BYTES;
 pub use run::{Error, run};
 pub use status::Status;

@@ -7,7 +7,7 @@ use std::{
 
 use binary_sv2::Message;
 use framing_sv2::Sv2Frame;
-use network_helpers::{Connection, Error as NetworkError, FrameWriter, HANDSHAKE_TIMEOUT, KeyLog, Phase, Security};
+use network_helpers::{Connection, Error as NetworkError, FrameWriter, KeyLog, Phase, Security};
 use noise_sv2::url::EndpointUrl;
 use stratum_runtime::shutdown::Shutdown;
 use tokio::{
@@ -91,11 +91,11 @@ pub async fn run(machine: &mut Machine, settings: Settings, url: &EndpointUrl, s
         true => Security::Plain,
         false => Security::Noise { authority: url.authority() },
     };
-    let (address, key_log) = (url.address(), machine.key_log.as_deref());
+    let (address, deadline, key_log) = (url.address(), settings.config.deadlines.connect, machine.key_log.as_deref());
     let connected = tokio::select! {
         biased;
         () = shutdown.cancelled() => return Outcome::Shutdown,
-        connected = Connection::connect_logging_keys(&address, security, HANDSHAKE_TIMEOUT, key_log) => connected,
+        connected = Connection::connect_logging_keys(&address, security, deadline, key_log) => connected,
     };
     let outcome = match connected {
         Ok(connection) => mine(machine, settings, connection, shutdown).await,

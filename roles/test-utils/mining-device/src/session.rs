@@ -27,21 +27,11 @@ use roles_logic_sv2::{
 };
 
 use crate::{
-    config::{ChannelKind, MinerConfig},
+    config::{ChannelKind, Deadlines, MinerConfig},
     search::Assignment,
     workers::FoundShare,
 };
 
-/// The server must answer SetupConnection within this time.
-pub const SETUP_DEADLINE: Duration = Duration::from_secs(10);
-/// The server must answer the request for a channel within this time.
-pub const OPEN_DEADLINE: Duration = Duration::from_secs(10);
-/// After its answer, the first job must start within this time.
-pub const FIRST_JOB_DEADLINE: Duration = Duration::from_secs(60);
-/// A share must be followed by some message within this time. Not less, since servers answer shares in batches.
-pub const ANSWER_DEADLINE: Duration = Duration::from_secs(300);
-/// A server that says nothing for so long is taken for dead, shares or not; blocks come three times as often.
-pub const SILENCE_DEADLINE: Duration = Duration::from_secs(1_800);
 /// Least time between two announcements of the hashrate.
 pub const UPDATE_INTERVAL: Duration = Duration::from_secs(30);
 /// The hashrate is announced anew when it is off by this factor.
@@ -228,7 +218,7 @@ struct Announced {
 impl Session {
     /// Sends SetupConnection.
     pub fn new(settings: Settings, now: Duration, sink: &mut impl Sink) -> Self {
-        let MinerConfig { url, channel, device, version_mask, .. } = &settings.config;
+        let MinerConfig { url, channel, device, version_mask, deadlines, .. } = &settings.config;
         let flags = match channel {
             ChannelKind::Standard => flags::mining::REQUIRES_STANDARD_JOBS,
             ChannelKind::Extended { .. } => 0,
@@ -246,7 +236,7 @@ impl Session {
         );
         sink.send(&setup);
         let announced = Announced { hashrate: settings.hashrate.into(), at: now, off: 0 };
-        let state = State::Setup(Connecting::new(now, SETUP_DEADLINE, &setup));
+        let state = State::Setup(Connecting::new(now, deadlines.setup, &setup));
         let version_mask = *version_mask;
         Self { settings, version_mask, state, last_message: now, unanswered: None, announced }
     }
@@ -463,17 +453,15 @@ impl Session {
 
     /// The nearest deadline after the set-up, what is late then, and how long it was given.
     fn deadline(&self) -> (Duration, &'static str, Duration) {
+        let Deadlines { open, first_job, answer, silence, .. } = self.settings.config.deadlines;
         match self.state {
-            State::Opening { since, .. } => {
-                (since + OPEN_DEADLINE, "an answer to the request for a channel", OPEN_DEADLINE)
-            }
+            State::Opening { since, .. } => (since + open, "an answer to the request for a channel", open),
             State::Mining { opened, started: false, .. } => {
-                (opened + FIRST_JOB_DEADLINE, "a job that can be started", FIRST_JOB_DEADLINE)
+                (opened + first_job, "a job that can be started", first_job)
             }
             _ => {
-                let silence = (self.last_message + SILENCE_DEADLINE, "a message", SILENCE_DEADLINE);
-                let answer =
-                    self.unanswered.map(|since| (since + ANSWER_DEADLINE, "an answer to shares", ANSWER_DEADLINE));
+                let silence = (self.last_message + silence, "a message", silence);
+                let answer = self.unanswered.map(|since| (since + answer, "an answer to shares", answer));
                 answer.filter(|answer| answer.0 < silence.0).unwrap_or(silence)
             }
         }
