@@ -306,13 +306,9 @@ impl Job {
 
     /// The serialised block; `transactions` are those of the template, in order, without the coinbase.
     pub fn block(&self, header: &[u8; HEADER_LEN], extranonce: &[u8], transactions: &[Vec<u8>]) -> Vec<u8> {
-        let coinbase = self.coinbase_tx(extranonce);
         let count = compact_size(transactions.len() as u64 + 1);
-        let size = transactions.iter().map(Vec::len).sum::<usize>() + HEADER_LEN + count.len() + coinbase.len();
-        let mut block = Vec::with_capacity(size);
-        block.extend_from_slice(header);
-        block.extend(count);
-        block.extend(coinbase);
+        let mut block = [&header[..], &count, &self.coinbase_tx(extranonce)].concat();
+        block.reserve_exact(transactions.iter().map(Vec::len).sum());
         for transaction in transactions {
             block.extend_from_slice(transaction);
         }

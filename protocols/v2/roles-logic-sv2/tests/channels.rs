@@ -10,7 +10,7 @@ use roles_logic_sv2::{
     channel::server::{
         Channel, ChannelError, MAX_ACTIVE_JOBS, MAX_FUTURE_JOBS, Open, RETIRED_JOB_AGE, TargetRequestError,
     },
-    extranonce::Extranonce,
+    extranonce::{Extranonce, LayoutError},
     job::Job,
     share::{RejectReason, Rules, Share, Verdict},
 };
@@ -349,6 +349,33 @@ fn set_target_leaves_jobs_with_min_ntime_alone_and_holds_for_waiting_future_jobs
     assert_eq!(reason(&mut channel, START, &activated), Some(RejectReason::DifficultyTooLow));
 }
 
+/// Jobs with `min_ntime` keep the target of when they were sent, however many came after.
+#[test]
+fn late_shares_of_several_superseded_targets_count_by_their_own_job_s() {
+    let mut channel = standard(Target::from_zero_bits(1));
+    activate(&mut channel, 1, 1, HARD);
+    // Harder and easier by turns.
+    let targets = [(2, 3), (3, 6), (4, 2), (5, 8), (6, 4)].map(|(id, bits)| {
+        channel.set_target(Target::from_zero_bits(bits));
+        let job = job(id, 840_000);
+        channel.on_new_job(START, job.clone(), Some(MIN_NTIME)).unwrap();
+        (job, bits)
+    });
+    channel.set_target(Target::from_zero_bits(7));
+    for (job, bits) in targets.iter().rev() {
+        let (own, harder) = (Target::from_zero_bits(*bits), Target::from_zero_bits(bits + 1));
+        let barely = solve(&channel, job, share(job), HARD, Some(harder), own);
+        match channel.submit(seconds(60), &barely) {
+            Verdict::Accepted { work, difficulty, .. } => {
+                assert_eq!((work, difficulty), (1 << bits, own.difficulty()));
+            }
+            other => panic!("{other:?}"),
+        }
+        let missed = solve(&channel, job, share(job), HARD, Some(own), Target::from_zero_bits(bits - 1));
+        assert_eq!(reason(&mut channel, seconds(60), &missed), Some(RejectReason::DifficultyTooLow));
+    }
+}
+
 /// `docs/spec/targets.md`: a client may apply a SetTarget to an activated future job or not. Whatever it does, none of its
 /// shares is refused, and it is credited with the hashes that it computed.
 #[test]
@@ -390,6 +417,29 @@ fn a_channel_s_slot_comes_back_when_it_is_dropped_unless_someone_holds_it() {
     assert_eq!(space.live(), 1);
     drop(held);
     assert_eq!(space.live(), 0);
+}
+
+#[test]
+fn errors_say_what_was_expected() {
+    let errors = [
+        (ChannelError::NoTip(JobId(5)), "expected a tip before job 5, which is not a future job"),
+        (ChannelError::UnknownFutureJob(JobId(5)), "expected a tip for a future job given out before, got job 5"),
+        (ChannelError::JobIdInUse(JobId(5)), "expected an unused job id, got 5"),
+        (ChannelError::ExtranonceSize { expected: 20, got: 12 }, "expected a full extranonce of 20 bytes, got 12"),
+        (
+            ChannelError::Slot(LayoutError::Rollable { wanted: 9, available: 8 }),
+            "expected at most 8 extranonce bytes to be asked for, got 9",
+        ),
+    ];
+    for (error, text) in errors {
+        assert_eq!(error.to_string(), text);
+    }
+    for (error, code) in [
+        (TargetRequestError::MaxTargetOutOfRange, "max-target-out-of-range"),
+        (TargetRequestError::InvalidHashrate, "invalid-nominal-hashrate"),
+    ] {
+        assert_eq!((error.error_code(), error.to_string().as_str()), (code, code));
+    }
 }
 
 #[test]

@@ -205,6 +205,87 @@ fn what_is_in_order_after_all() {
 }
 
 #[test]
+fn bounds_are_included() {
+    let rules = CustomRules { max_coinbase_prefix: 100, ..CustomRules::default() };
+    let nothing = |_: &SetCustomMiningJob<'_>| Ok(Declared::default());
+    let build = |request: &SetCustomMiningJob<'_>, size: usize| {
+        roles_logic_sv2::custom::build(NOW, request, size, &tip(1, HARD, NOW), &nothing, &rules, || JobId(1))
+            .map(|_| ())
+    };
+    // The first lock time that is a time and no height, and the last height.
+    let lock = |lock_time| SetCustomMiningJob { coinbase_tx_locktime: lock_time, ..good() };
+    assert!(answer(&mut channel(HARD), &lock(500_000_000), &rules).is_ok());
+    assert_eq!(answer(&mut channel(HARD), &lock(499_999_999), &rules), Err(CustomJobError::CoinbaseLockTime));
+    // All the money there can be, and a satoshi more.
+    let outputs = |value: u64, script: usize| {
+        let script = bitcoin::ScriptBuf::from_bytes(vec![0x51; script]);
+        let output = TxOut { value: Amount::from_sat(value), script_pubkey: script };
+        let bytes = [vec![1], serialize(&output)].concat();
+        SetCustomMiningJob { coinbase_tx_outputs: B0_64K::try_from(bytes).unwrap(), ..good() }
+    };
+    assert_eq!(build(&outputs(21_000_000 * 100_000_000, 1), 20), Ok(()));
+    assert_eq!(build(&outputs(21_000_000 * 100_000_000 + 1, 1), 20), Err(CustomJobError::CoinbaseOutputs));
+    // 65,535 bytes with the witness: 42 + 4 + 20 before nSequence, 8 around the outputs, 1 + 8 + 3 of the output, 36 of BIP 141.
+    let longest = 65_535 - 66 - 8 - 12 - 36;
+    assert_eq!(build(&outputs(1, longest), 20), Ok(()));
+    assert_eq!(build(&outputs(1, longest + 1), 20), Err(CustomJobError::Coinbase));
+    // A scriptSig of 2 to 100 bytes.
+    let prefix = |len| SetCustomMiningJob { coinbase_prefix: B0_255::try_from(vec![0x51; len]).unwrap(), ..good() };
+    for (len, size, fits) in [(0, 1, false), (0, 2, true), (1, 1, true), (80, 20, true), (81, 20, false)] {
+        assert_eq!(build(&prefix(len), size).is_ok(), fits, "{len} {size}");
+    }
+    let exactly_8 = CustomRules::default();
+    let height = [3, 0x40, 0xd1, 0x0c, 3, 1, 2, 3];
+    let request = SetCustomMiningJob { coinbase_prefix: B0_255::try_from(height.to_vec()).unwrap(), ..good() };
+    assert!(answer(&mut channel(HARD), &request, &exactly_8).is_ok());
+    // A script that must be paid nothing must be there all the same, and two outputs to one script are added up.
+    let due = |sats: &'static [u64]| {
+        move |_: &SetCustomMiningJob<'_>| {
+            let to = |sat: &u64| TxOut { value: Amount::from_sat(*sat), script_pubkey: p2wpkh(1) };
+            Ok(Declared { outputs: sats.iter().map(to).collect(), ..Declared::default() })
+        }
+    };
+    let paid = |sats: &[u64], script: u8, due: &dyn Fn(&SetCustomMiningJob<'_>) -> Result<Declared, CustomJobError>| {
+        let outputs = sats
+            .iter()
+            .flat_map(|sat| serialize(&TxOut { value: Amount::from_sat(*sat), script_pubkey: p2wpkh(script) }));
+        let bytes: Vec<u8> = std::iter::once(sats.len() as u8).chain(outputs).collect();
+        let request = SetCustomMiningJob { coinbase_tx_outputs: B0_64K::try_from(bytes).unwrap(), ..good() };
+        let tokens = |request: &SetCustomMiningJob<'_>| due(request);
+        channel(HARD).on_set_custom_mining_job(NOW, &request, &tokens, &exactly_8, || JobId(1)).is_ok()
+    };
+    assert!(paid(&[0], 1, &due(&[0])) && !paid(&[0], 2, &due(&[0])));
+    assert!(paid(&[3, 4], 1, &due(&[7])) && !paid(&[3, 4], 1, &due(&[8])));
+    assert!(paid(&[7], 1, &due(&[3, 4])) && !paid(&[6], 1, &due(&[3, 4])));
+}
+
+/// The strings of sv2-spec §5.3.20, and our own.
+#[test]
+fn every_error_has_its_code() {
+    use CustomJobError as E;
+    let codes = [
+        (E::NotSupported, "jd-not-supported"),
+        (E::Channel, "invalid-channel-id"),
+        (E::StaleTip, "stale-chain-tip"),
+        (E::Nbits, "invalid-nbits"),
+        (E::MinNtime, "invalid-min-ntime"),
+        (E::Token, "invalid-mining-job-token"),
+        (E::NotYetValidated, "job-not-yet-validated"),
+        (E::Version, "invalid-version"),
+        (E::MerklePath, "invalid-merkle-path"),
+        (E::CoinbasePrefix, "invalid-coinbase-prefix"),
+        (E::CoinbaseVersion, "invalid-coinbase-tx-version"),
+        (E::CoinbaseSequence, "invalid-coinbase-tx-input-n-sequence"),
+        (E::CoinbaseOutputs, "invalid-coinbase-tx-outputs"),
+        (E::CoinbaseLockTime, "invalid-coinbase-tx-locktime"),
+        (E::Coinbase, "invalid-coinbase-tx"),
+    ];
+    for (error, code) in codes {
+        assert_eq!((error.error_code(), error.to_string().as_str()), (code, code));
+    }
+}
+
+#[test]
 fn who_takes_custom_jobs() {
     let rules = CustomRules::default();
     assert_eq!(answer(&mut extended(Target::MAX), &good(), &rules), Err(CustomJobError::StaleTip));

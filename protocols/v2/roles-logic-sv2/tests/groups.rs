@@ -384,6 +384,47 @@ fn the_quick_message_is_the_message() {
     }
 }
 
+#[test]
+fn errors_say_what_was_expected() {
+    let channel = ChannelId(7);
+    let errors = [
+        (GroupError::IdsExhausted, "expected a connection with channel ids left, got one that used all up"),
+        (GroupError::TooManyGroups, &format!("expected at most {MAX_GROUPS} groups, got one more")),
+        (GroupError::UnknownChannel(channel), "expected an open channel, got 7"),
+        (GroupError::UnknownGroup(channel), "expected a group of the connection, got 7"),
+        (GroupError::Id(channel), "expected an id that was handed out and is free, got 7"),
+        (
+            GroupError::ExtranonceSize { channel, expected: 20, got: 12 },
+            "expected a full extranonce of 20 bytes in the group, got channel 7 with 12",
+        ),
+        (
+            GroupError::Member { channel, error: ChannelError::JobIdInUse(JobId(3)) },
+            "channel 7: expected an unused job id, got 3",
+        ),
+        (GroupError::TooManyMembers(65_536), "expected channels that one message can name, got 65536"),
+    ];
+    for (error, text) in errors {
+        assert_eq!(error.to_string(), text);
+    }
+}
+
+#[test]
+fn what_a_connection_has_can_be_looked_at() {
+    let mut c = Connection::new();
+    assert!(c.server.is_empty() && c.server.groups().next().is_none());
+    let (first, second) = (c.server.open_group(20).unwrap(), c.server.open_group(20).unwrap());
+    let ids = [c.open(first, true, Target::MAX), c.open(second, false, Target::MAX), c.open(first, false, Target::MAX)];
+    assert_eq!((c.server.len(), c.server.is_empty()), (3, false));
+    assert_eq!(c.server.iter().map(|channel| channel.id()).collect::<Vec<_>>(), ids);
+    assert_eq!(c.server.iter_mut().map(|channel| channel.group_id()).collect::<Vec<_>>(), [first, second, first]);
+    let groups: Vec<_> = c.server.groups().map(|group| (group.id(), group.full_extranonce_size())).collect();
+    assert_eq!(groups, [(first, 20), (second, 20)]);
+    assert_eq!(c.server.group(first).unwrap().members().collect::<Vec<_>>(), [ids[0], ids[2]]);
+    assert_eq!(c.server.addressed(first).map(|channel| channel.id()).collect::<Vec<_>>(), [ids[0], ids[2]]);
+    assert_eq!(c.server.addressed(ids[1]).map(|channel| channel.id()).collect::<Vec<_>>(), [ids[1]]);
+    assert_eq!(c.server.addressed(ChannelId(99)).count(), 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

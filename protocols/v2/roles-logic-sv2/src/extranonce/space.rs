@@ -97,7 +97,8 @@ impl Space {
         if full_size > MAX_EXTRANONCE_SIZE {
             return Err(LayoutError::FullSize { needed: outer.len() + layout.min_prefix_len(), full_size });
         }
-        let name = server_id.checked_shl(layout.epoch_bits.into()).unwrap_or(0) | (epoch & mask(layout.epoch_bits));
+        // The server's bits are above those of the epoch, and there are none where those take all 64.
+        let name = server_id.checked_shl(layout.epoch_bits.into()).unwrap_or(0) + (epoch & mask(layout.epoch_bits));
         let taken = Bits::new(layout.slots());
         if layout.slots() < WORD_BITS {
             taken.0[0].store(u32::MAX << layout.slots(), Ordering::Relaxed);
@@ -150,7 +151,7 @@ impl Space {
         let exhausted = || Exhausted { slots, resting: self.resting() };
         shared
             .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| (used < slots).then_some(used + 1))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| (used != slots).then_some(used + 1))
             .map_err(|_| exhausted())?;
         // The count promises a free slot; a second round is needed only when other threads move slots meanwhile.
         match shared.claim().or_else(|| shared.claim()) {
@@ -175,7 +176,7 @@ impl Shared {
             let skipped = if step == 0 { (1 << (start % WORD_BITS)) - 1 } else { 0 };
             if let Some(bit) = self.claim_in_word(index, skipped) {
                 let slot = index as u32 * WORD_BITS + bit;
-                self.cursor.store((slot + 1) % slots, Ordering::Relaxed);
+                self.cursor.store(slot + 1, Ordering::Relaxed);
                 return Some(slot);
             }
         }
@@ -190,7 +191,9 @@ impl Shared {
                 return None;
             }
             let bit = free.trailing_zeros();
-            if word.fetch_or(1 << bit, Ordering::Acquire) & (1 << bit) == 0 {
+            let taken = 1 << bit;
+            // Another thread may have been quicker.
+            if word.fetch_or(taken, Ordering::Acquire) & taken == 0 {
                 return Some(bit);
             }
         }
@@ -323,7 +326,7 @@ impl Slot {
     fn padded(&self, len: usize) -> Extranonce {
         let Shared { layout, outer, name, .. } = &*self.0.space.0;
         let used = u32::from(layout.server_bits) + u32::from(layout.epoch_bits) + u32::from(layout.slot_bits);
-        let value = (u128::from(*name) << layout.slot_bits) | u128::from(self.index());
+        let value = (u128::from(*name) << layout.slot_bits) + u128::from(self.index());
         let aligned = (value << (128 - used)).to_be_bytes(); // 1 to 90 bits are used
         let mut prefix = *outer;
         prefix.len += len as u8;

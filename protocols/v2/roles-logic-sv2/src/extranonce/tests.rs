@@ -110,6 +110,17 @@ fn a_slot_is_held_by_every_clone_rests_and_comes_back_last() {
 }
 
 #[test]
+fn slots_are_given_out_in_turn_across_words() {
+    let (space, mut recycler) = small(7);
+    let mut slots: Vec<Slot> = (0..40).map(|_| space.allocate().unwrap()).collect();
+    slots.drain(..10);
+    (1..=4).for_each(|tip| assert_eq!(recycler.on_tip(at(tip)), if tip == 4 { 10 } else { 0 }));
+    slots.extend((0..98).map(|_| space.allocate().unwrap()));
+    let indices: Vec<u32> = slots[30..].iter().map(Slot::index).collect();
+    assert_eq!(indices, (40..128).chain(0..10).collect::<Vec<u32>>());
+}
+
+#[test]
 fn a_slot_rests_for_the_next_tip_and_three_more() {
     let (space, mut recycler) = small(3);
     assert_eq!(recycler.on_tip(at(0)), 0);

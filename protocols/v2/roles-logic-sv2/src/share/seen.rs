@@ -182,13 +182,14 @@ mod tests {
     #[test]
     fn a_quota_of_shares_is_kept_whole() {
         let mut seen = SeenShares::new();
+        assert!(seen.is_empty() && SeenShares::default().is_empty());
         let all: Vec<_> = (0..1000u64).map(|i| hash(i.wrapping_mul(0x9e37_79b9_7f4a_7c15), 0)).collect();
         for hash in &all {
             assert_eq!(seen.fill(seen.vacancy(hash).unwrap(), 1000), Ok(()));
         }
         assert_eq!(seen.fill(seen.vacancy(&hash(2, 1)).unwrap(), 1000), Err(RejectReason::TooManyShares));
         assert!(all.iter().all(|hash| seen.vacancy(hash).is_none()));
-        assert_eq!((seen.len(), seen.current.slots.len()), (1000, 2048));
+        assert_eq!((seen.len(), seen.current.slots.len(), seen.is_empty()), (1000, 2048, false));
     }
 
     #[test]
@@ -223,7 +224,11 @@ mod tests {
         for tip in 11..=12 {
             fill(&mut seen, tip, 1);
         }
-        assert_eq!(Table { slots: vec![FREE; 4096], len: 100 }.emptied().slots.len(), 0);
+        let kept = |slots, len| Table { slots: vec![FREE; slots], len }.emptied().slots.len();
+        assert_eq!(
+            [kept(4096, 256), kept(4096, 255), kept(LEAST_SLOTS, 1), kept(2 * LEAST_SLOTS, 1)],
+            [4096, 0, LEAST_SLOTS, 0]
+        );
     }
 
     proptest! {

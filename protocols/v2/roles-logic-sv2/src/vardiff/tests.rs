@@ -262,3 +262,73 @@ proptest! {
         prop_assert!(changes <= 6, "{changes}");
     }
 }
+
+/// Devices that speed up, slow down, stall, fall silent and come back, and every decision about them in one number.
+///
+/// If it changes, so does what `docs/vardiff.md` says: measure anew with `cargo xtask vardiff`, then put the new number here.
+#[test]
+fn the_decisions_are_those_that_were_measured() {
+    let mut sum = Sum(0xcbf2_9ce4_8422_2325);
+    let mut changes = 0;
+    for device in 0..96u32 {
+        let mut random = u64::from(device) << 32 | 0x5eed;
+        let start = 30 + device % 24;
+        let nominal = if device % 3 == 0 { 0.0 } else { 2f32.powi(start as i32 + device as i32 % 5 - 2) / 5.0 };
+        let mut vardiff =
+            Vardiff::new(at(0.0), PER_MINUTE, bounds(24, 62), Target::MAX, nominal).with_start(bits(start));
+        if device % 7 == 0 {
+            vardiff.set_network_target(bits(start + 6));
+        }
+        let (mut now, mut timer) = (0.0, 0.0);
+        for phase in 0..6u32 {
+            // Powers of two around the right one for the start; a spread of the intervals between shares.
+            let speed = (u64::from(device) * 7 + u64::from(phase) * 13) % 23;
+            let hashrate = 2f64.powi(start as i32 + speed as i32 - 11) / 5.0;
+            let end = now + 600.0;
+            for share in 0..400u32 {
+                let found = now + vardiff.target().work() as f64 / hashrate * (0.5 + uniform(&mut random));
+                // Some connections hold shares back and send eight at once.
+                let sent = if device % 5 == 1 && share % 8 != 7 { now } else { found.min(end) };
+                while timer + 5.0 < sent {
+                    timer += 5.0;
+                    changes += sum.take(timer, vardiff.on_timer(at(timer)));
+                }
+                now = sent;
+                if found > end {
+                    break;
+                }
+                changes += sum.take(now, vardiff.on_share(at(now), vardiff.target().work()));
+            }
+            if phase == 3 {
+                changes += sum.take(now, vardiff.update(at(now), nominal * 4.0, bits(26)));
+            }
+            sum.add((vardiff.hashrate(at(now)).unwrap_or(0.0) * 16.0) as u64);
+        }
+    }
+    assert_eq!((changes, sum.0), (1_538, 6_423_293_085_260_404_298));
+}
+
+/// FNV-1a over numbers.
+struct Sum(u64);
+
+impl Sum {
+    fn add(&mut self, value: u64) {
+        self.0 = (self.0 ^ value).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+
+    fn take(&mut self, now: f64, change: Option<Target>) -> u32 {
+        let Some(target) = change else { return 0 };
+        self.add((now * 1e3) as u64);
+        self.add(target.leading_zeros().into());
+        1
+    }
+}
+
+/// Between 0 and 1; without a logarithm, which is not the same everywhere.
+fn uniform(state: &mut u64) -> f64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (mixed >> 11) as f64 / (1u64 << 53) as f64
+}
