@@ -30,7 +30,7 @@ table. On a busy machine all columns grow: then the ratios say more. Connections
 - **Memory** is resident memory beyond that of the idle pool.
 - **Set-up**: connect, noise, SetupConnection, channel, first job and previous hash; one miner at a time on its way for each of 64.
 - **Flood**: each miner keeps 64 shares under way, as fast as they are acknowledged. Every share is hashed, new, and meets the (easiest) target; one in 16 has
-  an extranonce of its own. A new tip comes every 2 s.
+  an extranonce of its own. With 200 miners a new tip comes every 3 s, as pools bound the shares of a channel on one previous hash.
 - **Paced**: one share at a time from 200 miners in turn. Here SRI acknowledges each share (`share_batch_size = 1`); in the flood every tenth, its default. SRI keeps nothing
   durable.
 - Both log warnings only: SRI's default is a line for each share. SRI's `shares_per_minute` is so high that it keeps the easiest target; ours has

@@ -29,8 +29,9 @@ const AHEAD: Duration = Duration::from_millis(1_500);
 const SPREAD: Duration = Duration::from_secs(20);
 /// Time for what else a pool does with a new tip.
 const REST: Duration = Duration::from_millis(500);
-/// In a flood: so often comes a new tip. Pools bound the shares of a channel on one.
-const TIP_EVERY: Duration = Duration::from_secs(2);
+/// In a flood: so often comes a new tip, times the number of miners. Pools bound the shares of a channel on one (ours to
+/// 16,384), and a tip makes all shares stale that are under way.
+const TIP_EVERY: Duration = Duration::from_millis(15);
 
 /// When miners heard of tips: for the plot, in milliseconds.
 #[derive(Default)]
@@ -194,7 +195,8 @@ fn submit(
     let Sent { prev_hash, .. } = provider.tip(false)?;
     arrivals(swarm, prev_hash)?;
     swarm.take()?;
-    let mut tips = Tips { provider, flood: pace == Pace::AsAcknowledged, last: Instant::now() };
+    let every = (pace == Pace::AsAcknowledged).then(|| TIP_EVERY * swarm.now().live as u32);
+    let mut tips = Tips { provider, every, last: Instant::now() };
     let before = used(server);
     swarm.submit(pace, time, &mut tips)?;
     let after = used(server);
@@ -209,13 +211,13 @@ fn submit(
 /// New tips during a flood.
 struct Tips<'p> {
     provider: &'p Provider,
-    flood: bool,
+    every: Option<Duration>,
     last: Instant,
 }
 
 impl Watch for Tips<'_> {
     fn look(&mut self, _: Duration, now: Now) -> bool {
-        if self.flood && self.last.elapsed() >= TIP_EVERY {
+        if self.every.is_some_and(|every| self.last.elapsed() >= every) {
             self.last = Instant::now();
             // A pool that is gone shows in the figures.
             let _ = self.provider.tip(false);
