@@ -46,6 +46,9 @@ pub const GIVE_UP_DEPTH: u32 = 6;
 /// A block is final this deep unless told otherwise: as deep as its reward can be spent.
 pub const CONFIRMATIONS: u32 = 100;
 
+/// What Bitcoin Core says of a block when it does not have the one before (BIP 22).
+const UNKNOWN_PARENT: &str = "prev-blk-not-found";
+
 /// A block that a miner found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundBlock {
@@ -300,6 +303,11 @@ impl BlockBook {
             SubmitPath::Solution => Way::Solution,
             SubmitPath::RawBlock => Way::Raw,
         };
+        let outcome = match outcome {
+            // That is no verdict: the node may hear of the block before at any moment, and on a branch that is not its best.
+            SubmitOutcome::Rejected(reason) if reason == UNKNOWN_PARENT => SubmitOutcome::Failed(reason),
+            outcome => outcome,
+        };
         let attempt = match &outcome {
             SubmitOutcome::Accepted => Attempt::Accepted,
             SubmitOutcome::Sent => Attempt::Sent,
@@ -343,7 +351,8 @@ impl BlockBook {
             } else {
                 if tip.prev_hash == entry.block.prev_hash {
                     // A node that did not know the block before this one does now.
-                    entry.attempts.retain(|(at, _), attempt| *at != source || *attempt != Attempt::Refused);
+                    let is_done = |attempt: &Attempt| !matches!(attempt, Attempt::Refused | Attempt::Failed { .. });
+                    entry.attempts.retain(|(at, _), attempt| *at != source || is_done(attempt));
                 }
                 offer(entry, &self.sources, now, actions);
             }
@@ -373,13 +382,28 @@ impl BlockBook {
         }
     }
 
+    /// Number of blocks in memory.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True when no block is in memory.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Number of blocks that are still offered to sources.
+    pub fn offered(&self) -> usize {
+        self.entries.values().filter(|entry| entry.offered).count()
+    }
+
     /// Number of blocks in `state`'s word; for tests and statistics.
     pub fn count(&self, word: &str) -> usize {
         self.entries.values().filter(|entry| entry.state.word() == word).count()
     }
 
     fn make_room(&mut self) {
-        if self.entries.values().filter(|entry| entry.offered).count() >= MAX_OPEN_BLOCKS {
+        if self.offered() >= MAX_OPEN_BLOCKS {
             let accepted = self.position(|entry| entry.offered && entry.state != BlockState::Open);
             if let Some(entry) = accepted.and_then(|index| self.entries.get_mut(&self.order[index])) {
                 entry.withdraw();

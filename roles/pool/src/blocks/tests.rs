@@ -200,6 +200,22 @@ fn a_node_that_did_not_know_the_block_before_is_asked_again_when_it_does() {
     assert_eq!(book.actions(), ["accepted"]);
 }
 
+/// Found by `test/simulation`: the node had the block before on a branch that never was its best, and was not asked again.
+#[test]
+fn a_missing_parent_is_no_verdict() {
+    let mut book = Book::new(&[0, 1]);
+    book.found(block(1, true));
+    book.answer(0, SubmitPath::Solution, rejected());
+    book.answer(0, SubmitPath::RawBlock, rejected());
+    book.answer(1, SubmitPath::RawBlock, SubmitOutcome::Rejected("prev-blk-not-found".into()));
+    assert_eq!(book.state(), BlockState::Open);
+    book.actions();
+    book.0.handle_timeout(book.0.poll_timeout().unwrap(), &mut book.1);
+    assert_eq!(book.actions(), ["raw 1"]);
+    book.answer(1, SubmitPath::RawBlock, rejected());
+    assert_eq!(book.state(), BlockState::Rejected("high-hash".into()));
+}
+
 #[test]
 fn the_tip_decides_where_the_protocol_has_no_answer() {
     let mut book = Book::new(&[0]);
