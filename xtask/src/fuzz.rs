@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    command::{Failure, Result, at, cargo, check, heading, output},
+    command::{self, Failure, Result, at, cargo, heading, output},
     sanitize::host,
 };
 
@@ -45,7 +45,7 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<()> {
     let mut build = cargo(root);
     build.args(["fuzz", "build", "--fuzz-dir", FOLDER, "--target-dir"]).arg(&folder);
     // The sanitizer comes with the stable compiler but is not called stable.
-    check(build.env("RUSTC_BOOTSTRAP", "1"))?;
+    command::check(build.env("RUSTC_BOOTSTRAP", "1"))?;
     let targets = targets(root)?;
     seeds::write(root, &folder.join("corpus"), &targets)?;
 
@@ -64,6 +64,12 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<()> {
     }
 }
 
+/// Compiles the targets without sanitizer and counters, in the workspace's own folder: some seconds, half a minute when it is empty.
+pub(crate) fn check(root: &Path) -> Result<()> {
+    let manifest = format!("{FOLDER}/Cargo.toml");
+    command::check(cargo(root).args(["check", "--locked", "--manifest-path", &manifest, "--target-dir", "target"]))
+}
+
 fn parse(args: &[String]) -> Result<u64> {
     let usage = || Failure::Usage("`fuzz` takes `--seconds N`, the time for all targets together".into());
     match args {
@@ -79,7 +85,7 @@ fn provide_cargo_fuzz(root: &Path) -> Result<()> {
         return Ok(());
     }
     heading("installing cargo-fuzz");
-    check(cargo(root).args(["install", "cargo-fuzz", "--locked"]))
+    command::check(cargo(root).args(["install", "cargo-fuzz", "--locked"]))
 }
 
 /// Names of the targets, in the manifest's order.

@@ -4,7 +4,7 @@ use std::{path::Path, time::Instant};
 
 use crate::{
     command::{Result, cargo, check, step},
-    core_node, engines, firmware, packages, tidy,
+    core_node, engines, firmware, fuzz, packages, tidy,
 };
 
 pub(crate) fn run(root: &Path) -> Result<()> {
@@ -19,6 +19,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     step("documentation", || {
         check(cargo(root).args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
     })?;
+    step("fuzz targets", || fuzz::check(root))?;
     step("without std", || firmware::run(root))?;
     step("both engines", || engines::run(root))?;
     step("one import", || {
