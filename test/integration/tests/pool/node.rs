@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bitcoin::{Amount, Block, BlockHash, ScriptBuf};
+use bitcoin::{Amount, Block, BlockHash, Network, ScriptBuf};
 use integration::{
     core::{CoreNode, CoreOptions, anyone_can_spend},
     faults::LosesSolutions,
