@@ -44,6 +44,10 @@ counters! {
     found_blocks: "blocks found by the pool",
     /// Blocks of the pool that a node took as its tip.
     accepted_blocks: "of them made a tip",
+    /// Blocks that the pool called confirmed.
+    confirmed_blocks: "of them confirmed",
+    /// Blocks that the pool called orphaned, each time.
+    orphaned_blocks: "times one was orphaned",
     /// Blocks of other miners.
     other_blocks: "blocks of others",
     /// Reorganisations that were begun.

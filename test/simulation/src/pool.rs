@@ -30,6 +30,8 @@ use crate::wire::{Frame, Inbox};
 pub const MAX_CHANNELS: usize = 6;
 /// Longest message from a miner, in bytes.
 pub const MAX_MESSAGE: usize = 128 * 1024;
+/// Depth at which a found block is final; deeper than any reorganisation, and met in a world's time.
+pub const CONFIRMATIONS: u32 = 8;
 /// A peer whose oldest unsent byte is this old is dropped.
 pub const UNSENT: Duration = Duration::from_secs(30);
 
@@ -113,7 +115,9 @@ impl Process {
         let space = Space::new(layout(), 1, epoch).expect("a small server id");
         Self {
             epoch,
-            hub: Hub::new(payouts.factory().clone(), sources).with_recycler(space.recycler()),
+            hub: Hub::new(payouts.factory().clone(), sources)
+                .with_recycler(space.recycler())
+                .with_confirmations(CONFIRMATIONS),
             config: Arc::new(session_config(&config, &config.listen[0], space, payouts)),
             snapshot: Numbered::default(),
             shards: vec![Shard::default(); shards],

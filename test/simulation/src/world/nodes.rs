@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Deepest reorganisation.
-const MAX_REORG: usize = 3;
+pub(super) const MAX_REORG: usize = 3;
 
 impl World {
     /// Tells the pool's process what a node has to say.

@@ -2,20 +2,22 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use bitcoin::BlockHash;
 use mining_sv2::Mining;
 use pool::{
+    PoolEvent,
     blocks::{BlockState, FoundBlock},
     hub::{Candidate, Output},
     snapshot::Snapshot,
 };
 use stratum_runtime::core::{Core, Sink};
-use template_source::{COMMAND_QUEUE, Command, Event as SourceEvent, SubmitOutcome, SubmitPath};
+use template_source::{COMMAND_QUEUE, Command, Confirmations, Event as SourceEvent, SubmitOutcome, SubmitPath};
 
-use super::{Event, World};
+use super::{Event, World, nodes::MAX_REORG};
 use crate::{
     checks::{End, Observation},
     fault::Fault,
-    pool::{MAX_MESSAGE, Numbered, Process, ServerSide},
+    pool::{CONFIRMATIONS, MAX_MESSAGE, Numbered, Process, ServerSide},
     wire::Frame,
 };
 
@@ -88,12 +90,7 @@ impl World {
                     self.disk_line = self.disk_line.max(self.now) + self.moment();
                     self.at(self.disk_line, Event::Stored { epoch, block, state });
                 }
-                Output::Event(event) => {
-                    if let pool::PoolEvent::BlockFound(block) = event {
-                        self.counters.found_blocks += 1;
-                        self.note_hash("block found", 0, &block.hash);
-                    }
-                }
+                Output::Event(event) => self.pool_event(event),
             }
         }
         let Some(process) = &mut self.process else { return };
@@ -101,6 +98,32 @@ impl World {
         if let Some(at) = deadline.filter(|at| process.timer.is_none_or(|timer| *at < timer)) {
             process.timer = Some(at);
             self.at(at.max(self.now), Event::HubTimer { epoch });
+        }
+    }
+
+    fn pool_event(&mut self, event: PoolEvent) {
+        match event {
+            PoolEvent::BlockFound(block) => {
+                self.counters.found_blocks += 1;
+                self.note_hash("block found", 0, &block.hash);
+            }
+            PoolEvent::BlockDecided(block, BlockState::Confirmed) => self.confirmed(&block.hash),
+            PoolEvent::BlockDecided(block, BlockState::Orphaned) => {
+                self.counters.orphaned_blocks += 1;
+                self.note_hash("block orphaned", 0, &block.hash);
+            }
+            _ => {}
+        }
+    }
+
+    /// What is called confirmed is deep in the chain of some node, less what may have been reorganised since it was asked.
+    fn confirmed(&mut self, hash: &BlockHash) {
+        self.counters.confirmed_blocks += 1;
+        self.note_hash("block confirmed", 0, hash);
+        let least = CONFIRMATIONS - MAX_REORG as u32;
+        let is_deep = |depth| matches!(depth, Confirmations::InChain(depth) if depth >= least);
+        if !self.nodes.iter().any(|node| is_deep(node.chain.confirmations(hash))) {
+            self.fail("confirmations", format!("block {hash} was called confirmed, and no node has it that deep"));
         }
     }
 
