@@ -50,7 +50,7 @@ const FILES: &[(&str, Tests)] = &[
 ];
 
 /// Seconds after which a test counts as having noticed: a change that makes a loop endless, mostly.
-const TEST_SECONDS: (&str, &str) = ("15", "60");
+const TEST_SECONDS: (&str, &str) = ("8", "40");
 const BUILD_SECONDS: &str = "180";
 
 /// What came of a file.

@@ -59,7 +59,11 @@ pub fn extended() -> Row<'static> {
             sri = sri_extended();
         }
     };
-    Row::new("validate a share, extended channel").target(1_900.0).ours(ours).sri(sri).limit(limit(EXTENDED_BLOCKS))
+    Row::new("validate a share, extended channel")
+        .target_at(1_900.0, 1_800.0)
+        .ours(ours)
+        .sri(sri)
+        .limit(limit(EXTENDED_BLOCKS))
 }
 
 pub fn standard() -> Row<'static> {
@@ -95,7 +99,11 @@ pub fn standard() -> Row<'static> {
             sri = sri_standard();
         }
     };
-    Row::new("validate a share, standard channel").target(150.0).ours(ours).sri(sri).limit(limit(HEADER_BLOCKS))
+    Row::new("validate a share, standard channel")
+        .target_at(150.0, 127.0)
+        .ours(ours)
+        .sri(sri)
+        .limit(limit(HEADER_BLOCKS))
 }
 
 fn judge(channel: &mut Channel, slot: &Slot, share: &Share) {
