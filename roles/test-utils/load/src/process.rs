@@ -2,7 +2,7 @@
 
 use std::{fs, io, process, time::Duration};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Time that one tick of the system's accounting stands for: Linux shows 100 a second to programs, whatever it uses itself.
 const TICK: Duration = Duration::from_millis(10);
@@ -10,7 +10,8 @@ const TICK: Duration = Duration::from_millis(10);
 /// What a process has used up to a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
-    /// Processor time in user and system mode, of all threads, in steps of 10 ms.
+    /// Processor time in user and system mode, of all threads, in steps of 10 ms. In seconds where it is serialised.
+    #[serde(serialize_with = "seconds")]
     pub cpu: Duration,
     /// Resident memory, in bytes.
     pub resident: u64,
@@ -35,6 +36,10 @@ impl Usage {
     pub fn own() -> Self {
         Self::of(process::id()).unwrap_or_default()
     }
+}
+
+fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_secs_f64())
 }
 
 /// Fields 14 and 15, counted from behind the name, which may contain anything.
@@ -69,5 +74,6 @@ mod tests {
         let usage = Usage::own();
         assert!(usage.resident > 1 << 16 && usage.descriptors > 2, "{usage:?}");
         assert!(Usage::of(u32::MAX).is_err());
+        assert!(serde_json::to_value(usage).unwrap()["cpu"].is_f64());
     }
 }

@@ -18,8 +18,8 @@ use crate::{
 /// How often [`Watch`] is asked while a phase lasts.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 
-/// A pool that answers nothing for so long answers no more: it keeps a batch back that is not full.
-const SILENCE: Duration = Duration::from_secs(1);
+/// A pool that answers nothing for so long answers no more: it keeps a batch back that is not full. Slow readers take their time.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// Looks on while a phase lasts.
 pub trait Watch {
