@@ -353,6 +353,23 @@ mod tests {
     }
 
     #[test]
+    fn compact_targets_of_every_size() {
+        for size in 0..=34u32 {
+            for mantissa in [1, 0x12, 0x80, 0xff, 0x1234, 0x8000, 0xffff, 0x12_3456, 0x7f_ffff] {
+                let nbits = size << 24 | mantissa;
+                let Ok(target) = Target::from_compact(nbits) else { continue };
+                let expected = bitcoin::Target::from_compact(bitcoin::CompactTarget::from_consensus(nbits));
+                assert_eq!(target.to_le_bytes(), expected.to_le_bytes(), "{nbits:#x}");
+            }
+        }
+        let value = |nbits| Target::from_compact(nbits).map(|target| (target.high, target.low));
+        assert_eq!(value(0x0112_3456), Ok((0, 0x12)));
+        assert_eq!(value(0x0212_3456), Ok((0, 0x1234)));
+        assert_eq!(value(0x0312_3456), Ok((0, 0x12_3456)));
+        assert_eq!(value(0x0412_3456), Ok((0, 0x1234_5600)));
+    }
+
+    #[test]
     fn shown_for_people() {
         let shown = |nbits| Target::from_compact(nbits).unwrap_err().to_string();
         assert_eq!(
