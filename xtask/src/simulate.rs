@@ -7,7 +7,7 @@ use crate::command::{Failure, Result, cargo, check, output};
 /// Worlds when no number is given.
 const DEFAULT_SEEDS: &str = "1000";
 
-/// `simulate [--seeds N [--start S] | --seed N] [--small]`.
+/// `simulate [--seeds N [--start S] | --seed N [--trace M]] [--small]`.
 pub(crate) fn run(root: &Path, args: &[String]) -> Result<()> {
     let default = ["--seeds".to_owned(), DEFAULT_SEEDS.to_owned()];
     let args = if args.is_empty() { &default } else { args };
@@ -21,12 +21,12 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<()> {
 
 fn check_args(args: &[String]) -> Result<()> {
     let known = |arg: &String| {
-        matches!(arg.as_str(), "--seeds" | "--seed" | "--start" | "--small") || arg.parse::<u64>().is_ok()
+        matches!(arg.as_str(), "--seeds" | "--seed" | "--start" | "--trace" | "--small") || arg.parse::<u64>().is_ok()
     };
     match args.iter().find(|arg| !known(arg)) {
-        Some(arg) => {
-            Err(Failure::Usage(format!("`simulate` takes --seeds N, --start S, --seed N, --small, got `{arg}`")))
-        }
+        Some(arg) => Err(Failure::Usage(format!(
+            "`simulate` takes --seeds N, --start S, --seed N, --trace M, --small, got `{arg}`"
+        ))),
         None => Ok(()),
     }
 }

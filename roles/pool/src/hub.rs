@@ -4,6 +4,7 @@
 //! [`Hub::poll_output`] gives what is to be done. One source is the [active](Failover) one; the others stand by with
 //! their own templates, and take found blocks.
 
+mod load;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,8 @@ use crate::{
     blocks::{Action, BlockBook, BlockState, FoundBlock, Origin},
     snapshot::{ActiveTip, Snapshot, Work},
 };
+
+pub use load::Load;
 
 /// Future templates that are kept per source; a source prepares one or two.
 pub const MAX_FUTURE_TEMPLATES: usize = 8;

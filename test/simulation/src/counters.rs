@@ -56,6 +56,12 @@ counters! {
     node_restarts: "restarts of nodes",
     /// Restarts of the pool.
     pool_restarts: "restarts of the pool",
+    /// Orderly stops of the pool.
+    orderly_stops: "of them in order",
+    /// Connections to Template Providers.
+    provider_connections: "connections to Template Providers",
+    /// Times that these were broken or the Template Provider restarted.
+    provider_breaks: "of them broken",
     /// Snapshots that sessions with unsent bytes were passed over by.
     passed_over: "snapshots that passed a slow reader over",
 }

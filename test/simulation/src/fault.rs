@@ -5,6 +5,8 @@ use mining_sv2::{
     SetTarget, SubmitSharesError, SubmitSharesSuccess,
 };
 
+use template_distribution_sv2::TemplateDistribution;
+
 use crate::wire::Frame;
 
 /// What is broken.
@@ -46,11 +48,19 @@ pub enum Fault {
     OtherPayee,
     /// A shard goes back to the snapshot that it began a broadcast with.
     OldSnapshot,
+    /// A Template Provider's tip names a template that nobody knows.
+    TipForNoTemplate,
+    /// A Template Provider sends transactions twice.
+    TransactionsTwice,
+    /// The hub keeps all future templates.
+    TemplatesKept,
+    /// In an orderly stop the hub does not wait for what sessions have reported.
+    StopForgets,
 }
 
 impl Fault {
     /// Every fault, and the checker that has to find it.
-    pub const ALL: [(Self, &'static str); 18] = [
+    pub const ALL: [(Self, &'static str); 22] = [
         (Self::JobTwice, "job-ids"),
         (Self::PrevHashForNoJob, "prev-hash"),
         (Self::OnePrefix, "search-space"),
@@ -69,7 +79,27 @@ impl Fault {
         (Self::Flood, "bounds"),
         (Self::OtherPayee, "payee"),
         (Self::OldSnapshot, "newest"),
+        (Self::TipForNoTemplate, "template-distribution"),
+        (Self::TransactionsTwice, "template-distribution"),
+        (Self::TemplatesKept, "bounds"),
+        (Self::StopForgets, "drain"),
     ];
+
+    /// What becomes of a frame that a Template Provider sends.
+    pub fn spoil_provider(self, frame: Frame) -> Vec<Frame> {
+        match (self, TemplateDistribution::decode(frame.header.message_type(), &frame.payload)) {
+            (Self::TipForNoTemplate, Ok(TemplateDistribution::SetNewPrevHash(tip))) => {
+                vec![Frame::of(&template_distribution_sv2::SetNewPrevHash {
+                    template_id: tip.template_id ^ 1 << 40,
+                    ..tip
+                })]
+            }
+            (Self::TransactionsTwice, Ok(TemplateDistribution::RequestTransactionDataSuccess(_))) => {
+                vec![frame.clone(), frame.clone()]
+            }
+            _ => vec![frame],
+        }
+    }
 
     /// What becomes of a frame that a session sends.
     pub fn spoil(self, frame: Frame) -> Vec<Frame> {

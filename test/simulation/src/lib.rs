@@ -1,14 +1,15 @@
 //! Whole worlds on virtual time, from one seed each: nodes, the pool, miners, and a network that misbehaves.
 //!
 //! # What is real
-//! The pool's hub and sessions, the job factory, the extranonce space, the miners' client channels, every frame as bytes, every proof
-//! of work (double SHA-256 at easy targets). The driver around the pool's cores is a [model](pool) of `stratum_runtime::shard` and
-//! `pool::server`.
+//! The pool's hub and sessions, the job factory, the extranonce space, the miners' client channels, the Template Provider's sessions and
+//! their clients, every frame as bytes, every proof of work (double SHA-256 at easy targets). The drivers around the cores are models: the
+//! [pool]'s of `stratum_runtime::shard` and `pool::server`, the [provider]'s of its `client` and of `template_source::sv2`'s driver.
 //!
 //! # What is simulated
 //! Bitcoin [nodes](node) with a small [chain] of their own: blocks of other miners, races, reorganisations, restarts. A network
 //! with delay, reordering between connections and never within one, disconnects, slow readers, peers that vanish. Miners that are late,
-//! that repeat themselves, that are [hostile]. Restarts of the pool, with a disk that keeps what had been written.
+//! that repeat themselves, that are [hostile]. Template Providers whose connections break and that start anew. Crashes and orderly stops of
+//! the pool, with a disk that keeps what had been written.
 //!
 //! # What is checked
 //! After every step, the rules in [checks]. A world that breaks one ends there, and its [`Outcome`] says where; the same seed, with the
@@ -36,7 +37,9 @@ pub mod node;
 mod options;
 pub mod pool;
 pub mod pow;
+pub mod provider;
 pub mod rng;
+pub mod subscription;
 mod trace;
 pub mod wire;
 mod world;

@@ -15,6 +15,8 @@ pub struct Options {
     pub hashes: u64,
     /// Blocks that the pool's miners find, about.
     pub blocks: u64,
+    /// Events that a report shows, the last ones.
+    pub trace: usize,
     /// What is broken; nothing in a world that is to pass.
     pub fault: Option<Fault>,
 }
@@ -27,10 +29,11 @@ impl Options {
         miner_seconds: 40_000,
         hashes: 160_000,
         blocks: 12,
+        trace: 60,
         fault: None,
     };
 
     /// The size for `cargo test`.
     pub const SMALL: Self =
-        Self { miners: (4, 16), seconds: (60, 240), miner_seconds: 4_000, hashes: 12_000, blocks: 6, fault: None };
+        Self { miners: (4, 16), seconds: (60, 240), miner_seconds: 4_000, hashes: 12_000, blocks: 6, ..Self::LARGE };
 }

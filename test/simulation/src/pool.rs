@@ -22,9 +22,13 @@ use stratum_runtime::{
     core::{Core, Sink},
     journal::JournalFull,
 };
-use template_source::Capabilities;
+use template_source::Constraints;
 
-use crate::wire::{Frame, Inbox};
+use crate::{
+    node::Node,
+    provider::Upstream,
+    wire::{Frame, Inbox},
+};
 
 /// Channels on one connection; few, so that the bound is met.
 pub const MAX_CHANNELS: usize = 6;
@@ -82,6 +86,12 @@ pub struct Process {
     pub commands: Vec<usize>,
     /// When the hub's timer is set to.
     pub timer: Option<Duration>,
+    /// Its ends of connections to Template Providers, for sources that are remote.
+    pub upstreams: Vec<Option<Upstream>>,
+    /// An orderly stop has begun.
+    pub stopping: bool,
+    /// Future templates that came, for a hub that is broken on purpose.
+    pub future_templates: usize,
     /// When the journal has written all that it was given.
     pub journal: Duration,
 }
@@ -109,20 +119,30 @@ impl Process {
     ///
     /// # Panics
     /// When the fixed configuration makes no pool.
-    pub fn start(epoch: u64, sources: &[Capabilities], shards: usize) -> Self {
+    pub fn start(now: Duration, epoch: u64, nodes: &[Node], shards: usize) -> Self {
         let config: PoolConfig = toml::from_str(CONFIG).expect("a fixed configuration");
         let payouts = Arc::new(Payouts::new(&config, FULL_SIZE).expect("a fixed payout"));
         let space = Space::new(layout(), 1, epoch).expect("a small server id");
+        let sources: Vec<_> = nodes.iter().map(Node::capabilities).collect();
+        let reserved = payouts.constraints();
+        let constraints = Constraints {
+            max_additional_size: reserved.max_additional_size,
+            max_additional_sigops: reserved.max_additional_sigops,
+        };
+        let upstream = |node: &Node| node.character.remote.then(|| Upstream::new(now, constraints));
+        let refresh = Duration::from_secs(config.shares.job_refresh_seconds);
+        let hub = Hub::new(payouts.factory().clone(), &sources).with_job_refresh(refresh);
         Self {
             epoch,
-            hub: Hub::new(payouts.factory().clone(), sources)
-                .with_recycler(space.recycler())
-                .with_confirmations(CONFIRMATIONS),
+            hub: hub.with_recycler(space.recycler()).with_confirmations(CONFIRMATIONS),
             config: Arc::new(session_config(&config, &config.listen[0], space, payouts)),
             snapshot: Numbered::default(),
             shards: vec![Shard::default(); shards],
             commands: vec![0; sources.len()],
             timer: None,
+            upstreams: nodes.iter().map(upstream).collect(),
+            stopping: false,
+            future_templates: 0,
             journal: Duration::ZERO,
         }
     }

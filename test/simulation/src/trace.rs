@@ -2,15 +2,13 @@
 
 use std::{collections::VecDeque, fmt, time::Duration};
 
-/// Events that are kept for a report.
-const KEPT: usize = 60;
-
 /// The last events, and a number that stands for all.
 #[derive(Debug)]
 pub struct Trace {
     hash: u64,
     steps: u64,
     last: VecDeque<Entry>,
+    kept: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -22,13 +20,12 @@ struct Entry {
     detail: u64,
 }
 
-impl Default for Trace {
-    fn default() -> Self {
-        Self { hash: 0xcbf2_9ce4_8422_2325, steps: 0, last: VecDeque::new() }
-    }
-}
-
 impl Trace {
+    /// Keeps this many events for a report.
+    pub fn new(kept: usize) -> Self {
+        Self { hash: 0xcbf2_9ce4_8422_2325, steps: 0, last: VecDeque::new(), kept }
+    }
+
     /// Another step begins.
     pub fn step(&mut self) {
         self.steps += 1;
@@ -50,7 +47,7 @@ impl Trace {
         self.bytes(what.as_bytes());
         self.mix(who);
         self.mix(detail);
-        if self.last.len() >= KEPT {
+        if self.last.len() >= self.kept {
             self.last.pop_front();
         }
         self.last.push_back(Entry { step: self.steps, now, what, who, detail });

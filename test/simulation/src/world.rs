@@ -2,6 +2,7 @@
 
 mod miners;
 mod nodes;
+mod providers;
 mod server;
 
 use std::{
@@ -19,13 +20,15 @@ use template_source::Command;
 
 use crate::{
     Counters, Outcome,
-    checks::{Checks, Observation, Violation},
+    checks::{Checks, Facts, Observation, Violation},
     fault::Fault,
     miner::{Habit, Miner},
     node::{Character, Node},
     options::Options,
     pool::{Disk, Numbered, Process, ServerSide},
+    provider::Client,
     rng::Rng,
+    subscription::Subscription,
     trace::Trace,
     wire::Pipe,
 };
@@ -142,7 +145,52 @@ enum Event {
         node: usize,
         block: Arc<Block>,
     },
+    /// A node's report reaches a client of its Template Provider.
+    Told {
+        client: u64,
+        event: template_source::Event,
+    },
+    /// A client's command reaches the node.
+    Asked {
+        client: u64,
+        command: Command,
+    },
+    /// Bytes arrive at a Template Provider.
+    AtProvider {
+        client: u64,
+    },
+    ProviderTimer {
+        client: u64,
+    },
+    /// The pool's attempt to connect to a Template Provider ends.
+    Dialled {
+        source: usize,
+        epoch: u64,
+    },
+    /// Bytes of a Template Provider arrive at the pool.
+    AtUpstream {
+        source: usize,
+        client: u64,
+    },
+    UpstreamReads {
+        source: usize,
+        client: u64,
+    },
+    UpstreamTimer {
+        source: usize,
+        epoch: u64,
+    },
+    /// A connection to a Template Provider breaks.
+    Breaks {
+        node: usize,
+    },
     Crash,
+    /// The pool is told to stop.
+    Stopping,
+    /// It has seen through what it had to.
+    Stopped {
+        epoch: u64,
+    },
     Restart,
 }
 
@@ -176,6 +224,15 @@ pub struct World {
     trace: Trace,
     counters: Counters,
     nodes: Vec<Node>,
+    /// What the nodes tell the pool's process themselves.
+    direct: Vec<Option<Subscription>>,
+    /// Connections to Template Providers, those that are gone but for their found blocks included.
+    clients: BTreeMap<u64, Client>,
+    next_client: u64,
+    /// Until when a node's Template Provider is down.
+    provider_away: Vec<Duration>,
+    /// The pool is told to stop in the moment of its next block.
+    stop_at_block: bool,
     /// When the last report and the last command of each source arrive.
     source_lines: Vec<(Duration, Duration)>,
     process: Option<Process>,
@@ -198,6 +255,7 @@ impl World {
         let end = START + Duration::from_secs(seconds);
         let bits = easy_bits((options.hashes / options.blocks.max(1)).max(2).ilog2() + rng.below(2) as u32);
         let nodes = nodes(&mut rng, bits);
+        let facts = Facts { raw_path: nodes.iter().any(|node| node.capabilities().raw_blocks) };
         let hashrate = options.hashes as f32 / (count * seconds) as f32;
         let miners: Vec<_> = (0..count).map(|_| miner(&mut rng, hashrate)).collect();
         Self {
@@ -210,11 +268,16 @@ impl World {
             shards: rng.range(1, 2) as usize,
             turn: if rng.chance(700) { rng.range(1, 3) } else { 64 } as usize,
             rng,
-            checks: Checks::new(),
+            checks: Checks::new(facts),
             violation: None,
-            trace: Trace::default(),
+            trace: Trace::new(options.trace),
             counters: Counters::default(),
             source_lines: vec![(START, START); nodes.len()],
+            direct: nodes.iter().map(|_| None).collect(),
+            clients: BTreeMap::new(),
+            next_client: 1,
+            provider_away: vec![START; nodes.len()],
+            stop_at_block: false,
             nodes,
             process: None,
             disk: Disk::default(),
@@ -255,10 +318,18 @@ impl World {
             self.later_random(1, 40_000, Event::External { node, depth: 0 });
             self.later_random(1, 9_000, Event::Fees { node });
             self.later_random(10_000, 400_000, Event::Stop { node });
+            if self.nodes[node].character.remote {
+                self.later_random(5_000, 100_000, Event::Breaks { node });
+            }
         }
         if self.rng.chance(700) || self.options.fault == Some(Fault::BlockNotRestored) {
             let millis = (self.end - START).as_millis() as u64;
             self.later_random(millis / 4, millis, Event::Crash);
+        }
+        match self.rng.below(3) {
+            0 => self.later_random(5_000, (self.end - START).as_millis() as u64, Event::Stopping),
+            1 => self.stop_at_block = true,
+            _ => {}
         }
         for miner in 0..self.miners.len() {
             self.later_random(0, 10_000, Event::Connect { miner });
@@ -293,7 +364,18 @@ impl World {
             Event::Stop { node } => self.stop(node),
             Event::Start { node } => self.start(node),
             Event::Propagate { node, block } => self.propagate(node, &block),
+            Event::Told { client, event } => self.told(client, event),
+            Event::Asked { client, command } => self.asked(client, command),
+            Event::AtProvider { client } => self.at_provider(client),
+            Event::ProviderTimer { client } => self.provider_timer(client),
+            Event::Dialled { source, epoch } => self.dialled(source, epoch),
+            Event::AtUpstream { source, client } => self.at_upstream(source, client),
+            Event::UpstreamReads { source, client } => self.upstream_reads(source, client),
+            Event::UpstreamTimer { source, epoch } => self.upstream_timer(source, epoch),
+            Event::Breaks { node } => self.breaks(node),
             Event::Crash => self.crash(),
+            Event::Stopping => self.stopping(),
+            Event::Stopped { epoch } => self.stopped(epoch),
             Event::Restart => self.start_process(),
         }
     }
@@ -356,13 +438,15 @@ fn easy_bits(bits: u32) -> CompactTarget {
 
 fn nodes(rng: &mut Rng, bits: CompactTarget) -> Vec<Node> {
     let count = rng.range(1, 2);
-    // Somebody has to take whole blocks, else a block may have nowhere to go after a restart.
+    // One takes whole blocks of the pool, but where the only one is behind a Template Provider.
     let raw = rng.below(count);
+    let lone_remote = count == 1 && rng.chance(300);
     let time = START.as_secs() as u32 - 600;
     (0..count)
         .map(|index| {
+            let remote = if index == raw { lone_remote } else { rng.chance(600) };
             let raw_blocks = index == raw || rng.chance(600);
-            Node::new(bits, time, Character { prepares: rng.chance(700), raw_blocks })
+            Node::new(bits, time, Character { prepares: rng.chance(700), raw_blocks, remote })
         })
         .collect()
 }

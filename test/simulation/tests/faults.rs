@@ -31,6 +31,6 @@ fn a_report_says_where_to_look() {
 #[test]
 fn all_checkers_have_a_fault() {
     let found: BTreeSet<&str> = Fault::ALL.iter().map(|(_, check)| *check).collect();
-    let names = simulation::checks::Checks::new().names();
+    let names = simulation::checks::Checks::new(simulation::checks::Facts::default()).names();
     assert_eq!(found, names.into_iter().collect());
 }

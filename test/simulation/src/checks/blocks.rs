@@ -5,21 +5,25 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bitcoin::BlockHash;
 
-use super::{Check, Observation, Outcome, View};
+use super::{Check, Facts, Observation, Outcome, View};
 use crate::chain::{NO_PARENT, Verdict};
 
 #[derive(Debug)]
 struct Found {
     at: Duration,
+    /// Templates have been forgotten since the tip that it builds on was told.
+    may_have_no_template: bool,
     is_sound: bool,
     reached: bool,
     on_disk: bool,
-    /// Was only in the memory of a process or node that ended.
+    /// Was only in the memory of a process, node or Template Provider that ended.
     excused: bool,
 }
 
-#[derive(Default)]
 pub struct Blocks {
+    facts: Facts,
+    /// When templates were last forgotten.
+    forgotten: Duration,
     found: BTreeMap<BlockHash, Found>,
     /// Blocks in what is being read, which the session has not reported so far.
     unreported: Vec<BlockHash>,
@@ -37,7 +41,15 @@ impl Check for Blocks {
                     && let Some(hash) = judged.hash
                 {
                     let is_sound = judged.is_sound;
-                    let new = Found { at: now, is_sound, reached: false, on_disk: false, excused: false };
+                    let tip_told = judged.prev_hash.and_then(|hash| view.tip_told(&hash)).unwrap_or_default();
+                    let new = Found {
+                        at: now,
+                        may_have_no_template: self.forgotten >= tip_told,
+                        is_sound,
+                        reached: false,
+                        on_disk: false,
+                        excused: false,
+                    };
                     self.found.entry(hash).or_insert(new);
                     self.unreported.push(hash);
                 }
@@ -53,13 +65,17 @@ impl Check for Blocks {
                 self.found.entry(*hash).and_modify(|found| found.on_disk = true);
             }
             // Without the transactions of its template, a block is lost with the node that made the template.
-            Observation::Crashed | Observation::NodeStopped => {
-                for found in self.found.values_mut().filter(|found| !found.reached && !found.on_disk) {
-                    found.excused = true;
-                }
+            Observation::Crashed
+            | Observation::Stopped
+            | Observation::NodeStopped
+            | Observation::ProviderGone { .. } => {
+                self.forgotten = now;
+                let lost = |found: &&mut Found| !found.reached && (!found.on_disk || !self.facts.raw_path);
+                self.found.values_mut().filter(lost).for_each(|found| found.excused = true);
             }
             Observation::Over => {
-                if let Some((hash, found)) = self.found.iter().find(|(_, found)| !found.reached && !found.excused) {
+                let missing = |(_, found): &(&BlockHash, &Found)| !found.reached && !self.is_excused(found);
+                if let Some((hash, found)) = self.found.iter().find(missing) {
                     return Err(format!("block {hash}, found at {:?}, reached no node", found.at));
                 }
             }
@@ -70,6 +86,18 @@ impl Check for Blocks {
 }
 
 impl Blocks {
+    pub fn new(facts: Facts) -> Self {
+        Self { facts, forgotten: Duration::ZERO, found: BTreeMap::new(), unreported: Vec::new() }
+    }
+
+    /// Templates are forgotten when a node stops, or with the connection to a Template Provider. What is found later on the same
+    /// tip may be on one of them: then a solution leads nowhere, and without its transactions, or where no node takes whole
+    /// blocks, there is no other way.
+    fn is_excused(&self, found: &Found) -> bool {
+        let whole = found.on_disk && self.facts.raw_path;
+        found.excused || (found.may_have_no_template && !whole)
+    }
+
     fn handed(&mut self, hash: &BlockHash, verdict: &Verdict) -> Outcome {
         let Some(found) = self.found.get_mut(hash) else {
             return Err(format!("block {hash} was handed in, but no miner found it"));

@@ -6,6 +6,7 @@
 mod blocks;
 mod bounds;
 mod credit;
+mod drain;
 mod first_job;
 mod honest;
 mod job_ids;
@@ -14,12 +15,15 @@ mod payee;
 mod prev_hash;
 mod requests;
 mod search_space;
+mod template_distribution;
 mod view;
 
 use std::time::Duration;
 
 use bitcoin::BlockHash;
 use mining_sv2::Mining;
+use pool::hub::Load;
+use template_distribution_sv2::TemplateDistribution;
 
 use crate::chain::Verdict;
 pub use view::View;
@@ -31,7 +35,7 @@ pub enum End {
     ByPool(String),
     /// The peer went away.
     ByPeer,
-    /// The pool's process ended.
+    /// The pool's process ended, of itself or not.
     Crash,
 }
 
@@ -117,6 +121,44 @@ pub enum Observation<'a> {
     NodeStopped,
     /// The pool's process is gone, with all that it had in memory.
     Crashed,
+    /// The pool's process has ended in order.
+    Stopped,
+    /// The pool sent a message to a Template Provider.
+    ToProvider {
+        /// The connection between the two.
+        client: u64,
+        /// The message.
+        message: &'a TemplateDistribution<'a>,
+    },
+    /// A Template Provider sent a message.
+    FromProvider {
+        /// The connection.
+        client: u64,
+        /// The message.
+        message: &'a TemplateDistribution<'a>,
+    },
+    /// A connection to a Template Provider is gone, and with it what its templates were.
+    ProviderGone {
+        /// The connection.
+        client: u64,
+    },
+    /// One end does not put up with what the other does.
+    ProviderAtOdds {
+        /// The connection.
+        client: u64,
+        /// What it says.
+        reason: String,
+    },
+    /// What the hub keeps after a step.
+    Hub {
+        /// How much of each.
+        load: Load,
+    },
+    /// Found blocks of one client that a Template Provider still delivers.
+    Pending {
+        /// How many.
+        count: usize,
+    },
     /// A source told of a block to build on.
     Tip {
         /// The block.
@@ -149,6 +191,13 @@ pub struct Violation {
     pub what: String,
 }
 
+/// What checkers need to know of a world.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts {
+    /// Some node takes whole blocks of the pool.
+    pub raw_path: bool,
+}
+
 type Outcome = Result<(), String>;
 
 /// One rule.
@@ -169,7 +218,7 @@ pub struct Checks {
 
 impl Checks {
     /// For a new world.
-    pub fn new() -> Self {
+    pub fn new(facts: Facts) -> Self {
         let checks: Vec<Box<dyn Check>> = vec![
             Box::new(prev_hash::PrevHash),
             Box::new(job_ids::JobIds),
@@ -177,11 +226,13 @@ impl Checks {
             Box::new(requests::Requests::default()),
             Box::new(first_job::FirstJob::default()),
             Box::new(credit::Credit::default()),
-            Box::new(blocks::Blocks::default()),
+            Box::new(blocks::Blocks::new(facts)),
             Box::new(honest::Honest::default()),
             Box::new(bounds::Bounds),
             Box::new(newest::Newest::default()),
             Box::new(payee::Payee::default()),
+            Box::new(template_distribution::TemplateDistributions::default()),
+            Box::new(drain::Drain::default()),
         ];
         Self { view: View::default(), checks, acknowledged: 0 }
     }
@@ -203,11 +254,5 @@ impl Checks {
         }
         self.view.update(now, observation);
         Ok(())
-    }
-}
-
-impl Default for Checks {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -106,6 +106,8 @@ pub struct Judged {
     pub sequence: u32,
     /// Hash of its header, where there is a job for it.
     pub hash: Option<BlockHash>,
+    /// The block that it builds on.
+    pub prev_hash: Option<BlockHash>,
     /// What the pool has to say.
     pub expect: Expect,
     /// Work that it stands for.
@@ -130,6 +132,11 @@ impl View {
     /// The share that was just submitted, recomputed.
     pub fn judged(&self) -> Option<&Judged> {
         self.judged.as_ref()
+    }
+
+    /// When a source first told of this block.
+    pub fn tip_told(&self, hash: &BlockHash) -> Option<Duration> {
+        self.tips.get(hash).copied()
     }
 
     /// Whether a channel is open.
@@ -220,6 +227,7 @@ impl View {
             channel: share.channel,
             sequence: share.sequence,
             hash: None,
+            prev_hash: None,
             expect: Expect::Reject,
             work: 0,
             is_block: false,
@@ -248,7 +256,16 @@ impl View {
         let work = if active.hardest.is_met_by(hash) { work(active.hardest) } else { 0 };
         let is_block = Target::from_compact(header.bits).is_met_by(hash);
         let in_time = (active.min_ntime..=now.as_secs() as u32 + 3_600).contains(&share.ntime);
-        Judged { hash: Some(hash), expect, work, is_block, is_sound: in_time && share.version >> 29 == 1, ..unknown }
+        let prev_hash = Some(header.prev_blockhash);
+        Judged {
+            hash: Some(hash),
+            prev_hash,
+            expect,
+            work,
+            is_block,
+            is_sound: in_time && share.version >> 29 == 1,
+            ..unknown
+        }
     }
 
     /// sv2-spec §5.3.11: from `min_ntime` up, one second for each one that has passed.

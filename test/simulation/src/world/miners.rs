@@ -20,7 +20,7 @@ impl World {
         if !self.is_busy() || self.places[miner].is_some() {
             return;
         }
-        let Some(process) = &self.process else {
+        let Some(process) = self.process.as_ref().filter(|process| !process.stopping) else {
             return self.later_random(200, 3_000, Event::Connect { miner });
         };
         let id = self.next_conn;

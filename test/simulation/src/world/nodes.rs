@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bitcoin::Block;
+use bitcoin::{Block, BlockHash};
 use template_source::{Command, Event as SourceEvent};
 
 use super::{Event, World};
@@ -10,8 +10,11 @@ use crate::{
     chain::{Verdict, mine},
     checks::Observation,
     fault::Fault,
+    subscription::Handed,
 };
 
+/// A session's report is with the hub after this.
+const LAST_REPORTS: Duration = Duration::from_millis(3);
 /// Deepest reorganisation.
 pub(super) const MAX_REORG: usize = 3;
 
@@ -28,8 +31,12 @@ impl World {
 
     pub(super) fn update_node(&mut self, node: usize) {
         let now = self.unix();
-        let events = self.nodes[node].update(now);
-        self.node_says(node, events);
+        self.nodes[node].forget_mined();
+        if let Some(subscription) = &mut self.direct[node] {
+            let events = subscription.update(&self.nodes[node], now);
+            self.node_says(node, events);
+        }
+        self.update_clients(node, false);
     }
 
     pub(super) fn command_arrives(&mut self, source: usize, epoch: u64, command: Command) {
@@ -44,20 +51,26 @@ impl World {
         if is_submission && broken {
             return;
         }
+        let Some(subscription) = &self.direct[source] else { return self.upstream_command(source, command) };
         let now = self.unix();
         let before = self.nodes[source].chain.tip();
-        let (answer, handed) = self.nodes[source].command(command, now);
+        let (answer, handed) = subscription.command(&mut self.nodes[source], command, now);
+        self.node_says(source, answer.into_iter().collect());
+        self.handed(source, before, handed);
+    }
+
+    /// What follows from a block that was handed to a node.
+    pub(super) fn handed(&mut self, node: usize, before: BlockHash, handed: Option<Handed>) {
         if let Some((hash, verdict)) = handed {
-            self.note_hash("block handed in", source as u64, &hash);
+            self.note_hash("block handed in", node as u64, &hash);
             self.counters.accepted_blocks += u64::from(verdict == Verdict::NewTip);
             self.observe(&Observation::Handed { hash, verdict: verdict.clone() });
             if verdict == Verdict::NewTip || verdict == Verdict::SideBranch {
-                self.spread(source, hash);
+                self.spread(node, hash);
             }
         }
-        self.node_says(source, answer.into_iter().collect());
-        if self.nodes[source].chain.tip() != before {
-            self.update_node(source);
+        if self.nodes[node].chain.tip() != before {
+            self.update_node(node);
         }
     }
 
@@ -88,7 +101,7 @@ impl World {
     }
 
     /// Sends a block to the other nodes.
-    fn spread(&mut self, from: usize, hash: bitcoin::BlockHash) {
+    fn spread(&mut self, from: usize, hash: BlockHash) {
         let Some(block) = self.nodes[from].chain.block(&hash).cloned() else { return };
         for node in (0..self.nodes.len()).filter(|node| *node != from) {
             // Slow enough for races, now and then.
@@ -129,8 +142,12 @@ impl World {
             return;
         }
         self.later_random(1_000, 20_000, Event::Fees { node });
-        let events = self.nodes[node].new_fees(&mut self.rng);
-        self.node_says(node, events);
+        self.nodes[node].add_fees(&mut self.rng);
+        if let Some(subscription) = &mut self.direct[node] {
+            let events = subscription.new_fees(&self.nodes[node]);
+            self.node_says(node, events);
+        }
+        self.update_clients(node, true);
     }
 
     pub(super) fn stop(&mut self, node: usize) {
@@ -159,19 +176,49 @@ impl World {
     }
 
     pub(super) fn crash(&mut self) {
-        if !self.is_busy() {
+        if !self.is_busy() || self.process.is_none() {
             return;
         }
         self.note("pool ends", 0, 0);
-        self.counters.pool_restarts += 1;
-        self.process = None;
-        self.observe(&Observation::Crashed);
-        self.drop_all_sessions();
-        self.later_random(50, 5_000, Event::Restart);
+        self.process_ends(&Observation::Crashed);
         if self.rng.chance(300) {
             let at = self.now + self.rng.millis(20_000, 200_000);
             self.at(at, Event::Crash);
         }
+    }
+
+    /// The pool is told to stop: sessions say their last words, nothing new is begun.
+    pub(super) fn stopping(&mut self) {
+        if !self.is_busy() {
+            return;
+        }
+        let Some(process) = self.process.as_mut().filter(|process| !process.stopping) else { return };
+        process.stopping = true;
+        let epoch = process.epoch;
+        self.note("pool stops", epoch, 0);
+        self.counters.orderly_stops += 1;
+        self.drop_all_sessions();
+        self.at(self.now + LAST_REPORTS, Event::Stopped { epoch });
+    }
+
+    /// The hub has taken what sessions reported; the process ends when the disk has, too.
+    pub(super) fn stopped(&mut self, epoch: u64) {
+        if self.process.as_ref().is_none_or(|process| process.epoch != epoch) {
+            return;
+        }
+        if self.disk_line >= self.now {
+            return self.at(self.disk_line + Duration::from_nanos(1), Event::Stopped { epoch });
+        }
+        self.process_ends(&Observation::Stopped);
+    }
+
+    fn process_ends(&mut self, observation: &Observation<'_>) {
+        self.counters.pool_restarts += 1;
+        let upstreams = self.process.take().map(|process| process.upstreams).unwrap_or_default();
+        self.observe(observation);
+        self.drop_all_sessions();
+        upstreams.into_iter().flatten().filter_map(|upstream| upstream.client).for_each(|id| self.client_leaves(id));
+        self.later_random(50, 5_000, Event::Restart);
     }
 
     /// Time for the disk, the hub's queue and the like.

@@ -18,6 +18,7 @@ use crate::{
     checks::{End, Observation},
     fault::Fault,
     pool::{CONFIRMATIONS, MAX_MESSAGE, Numbered, Process, ServerSide},
+    subscription::Subscription,
     wire::Frame,
 };
 
@@ -27,15 +28,18 @@ impl World {
             return;
         }
         self.disk.epoch += 1;
-        let sources: Vec<_> = self.nodes.iter().map(|node| node.capabilities()).collect();
-        let mut process = Process::start(self.disk.epoch, &sources, self.shards);
+        let mut process = Process::start(self.now, self.disk.epoch, &self.nodes, self.shards);
         self.note("pool starts", process.epoch, 0);
         if self.options.fault != Some(Fault::BlockNotRestored) {
             self.disk.undecided().into_iter().for_each(|(block, state)| process.hub.restore(block, state));
         }
         self.process = Some(process);
         for node in 0..self.nodes.len() {
-            self.nodes[node].subscribe();
+            if self.nodes[node].character.remote {
+                self.pump_upstream(node);
+                continue;
+            }
+            self.direct[node] = Some(Subscription::default());
             self.update_node(node);
         }
         self.drain_hub();
@@ -46,7 +50,9 @@ impl World {
         if let SourceEvent::Tip(tip) = &event {
             self.observe(&Observation::Tip { prev_hash: tip.prev_hash });
         }
-        let Some(process) = self.process.as_mut().filter(|process| process.epoch == epoch) else { return };
+        let is_served = |process: &&mut Process| process.epoch == epoch && !process.stopping;
+        let Some(process) = self.process.as_mut().filter(is_served) else { return };
+        process.future_templates += usize::from(matches!(&event, SourceEvent::Template(template) if template.future));
         if let SourceEvent::Tip(tip) = &event {
             self.trace.note(now, "source: tip", source as u64, super::short(&tip.prev_hash));
         }
@@ -56,6 +62,9 @@ impl World {
 
     pub(super) fn candidate_arrives(&mut self, epoch: u64, candidate: Candidate) {
         let Some(process) = self.process.as_mut().filter(|process| process.epoch == epoch) else { return };
+        if process.stopping && self.options.fault == Some(Fault::StopForgets) {
+            return;
+        }
         process.hub.handle_candidate(self.now, candidate);
         self.drain_hub();
     }
@@ -63,6 +72,9 @@ impl World {
     pub(super) fn hub_timer(&mut self, epoch: u64) {
         let Some(process) = self.process.as_mut().filter(|process| process.epoch == epoch) else { return };
         process.timer = None;
+        if process.stopping {
+            return;
+        }
         if process.hub.poll_timeout().is_some_and(|at| at <= self.now) {
             process.hub.handle_timeout(self.now);
         }
@@ -93,6 +105,12 @@ impl World {
                 Output::Event(event) => self.pool_event(event),
             }
         }
+        let Some(process) = &self.process else { return };
+        let mut load = process.hub.load();
+        if self.options.fault == Some(Fault::TemplatesKept) {
+            load.future_templates = process.future_templates;
+        }
+        self.observe(&Observation::Hub { load });
         let Some(process) = &mut self.process else { return };
         let (epoch, deadline) = (process.epoch, process.hub.poll_timeout());
         if let Some(at) = deadline.filter(|at| process.timer.is_none_or(|timer| *at < timer)) {
@@ -311,6 +329,9 @@ impl World {
             self.observe(&Observation::Candidate { hash });
             let Some(epoch) = self.process.as_ref().map(|process| process.epoch) else { return };
             self.later_random(0, 2, Event::Candidate { epoch, candidate: Box::new(report) });
+            if std::mem::take(&mut self.stop_at_block) {
+                self.at(self.now, Event::Stopping);
+            }
         }
         if records > 0 {
             let written = self.now + self.rng.millis(1, 15);
