@@ -239,8 +239,10 @@ impl<D: Disk> Writer<D> {
         }
         let mut begun = None;
         while let Some(first) = self.held.take().or_else(|| self.wait()) {
-            if let Some(rest) = begun.and_then(|at: Instant| self.commit_interval.checked_sub(at.elapsed())) {
-                // Woken up to close.
+            // Waiting for a chunk may have taken up the wake-up of a close.
+            if let Some(rest) = begun.and_then(|at: Instant| self.commit_interval.checked_sub(at.elapsed()))
+                && !self.shared.closing.load(Ordering::Acquire)
+            {
                 thread::park_timeout(rest);
             }
             begun = Some(Instant::now());
