@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bitcoin::{Network, ScriptBuf};
-use roles_logic_sv2::job::JobError;
+use roles_logic_sv2::{accounting::AckLimits, job::JobError};
 use serde::Deserialize;
 use template_source::{
     TemplateSource,
@@ -14,6 +14,7 @@ use crate::{
     blocks::CONFIRMATIONS,
     hub::Failover,
     payout::{self, PayoutError},
+    session::Acknowledge,
     user::Policy,
 };
 
@@ -62,6 +63,9 @@ pub struct PoolConfig {
     /// How several sources stand in for each other, and when a block is final.
     #[serde(default)]
     pub nodes: Nodes,
+    /// How shares are recorded and acknowledged.
+    #[serde(default)]
+    pub ledger: LedgerConfig,
     /// Difficulty of shares.
     #[serde(default)]
     pub shares: Shares,
@@ -138,6 +142,31 @@ impl Nodes {
             stuck_after: Duration::from_secs(self.stuck_seconds),
             settle: Duration::from_secs(self.settle_seconds),
         }
+    }
+}
+
+/// How shares are recorded and acknowledged.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LedgerConfig {
+    /// When a share is acknowledged.
+    pub acknowledge: Acknowledge,
+    /// Shares that one acknowledgement covers at the most, where [`ack_delay_ms`](Self::ack_delay_ms) lets them gather.
+    pub ack_shares: u32,
+    /// Milliseconds that a share which may be acknowledged waits for more of its channel; 0 is not at all.
+    pub ack_delay_ms: u64,
+}
+
+impl Default for LedgerConfig {
+    fn default() -> Self {
+        Self { acknowledge: Acknowledge::Durable, ack_shares: 1_000, ack_delay_ms: 0 }
+    }
+}
+
+impl LedgerConfig {
+    /// When a batch of acknowledgements ends.
+    pub fn ack_limits(&self) -> AckLimits {
+        AckLimits { count: self.ack_shares, delay: Duration::from_millis(self.ack_delay_ms) }
     }
 }
 
@@ -247,6 +276,7 @@ impl PoolConfig {
             listen: Vec::new(),
             source: Vec::new(),
             nodes: Nodes::default(),
+            ledger: LedgerConfig::default(),
             shares: Shares::default(),
             limits: Limits::default(),
         }
@@ -289,6 +319,11 @@ impl PoolConfig {
         if self.nodes.stuck_seconds == 0 || self.nodes.confirmations == 0 {
             return other("nodes.stuck_seconds, nodes.confirmations: expected at least 1");
         }
+        if self.ledger.ack_shares == 0 || self.ledger.ack_delay_ms > MAX_ACK_DELAY_MS {
+            return Err(InvalidConfig::Other(format!(
+                "ledger: expected ack_shares of at least 1 and ack_delay_ms of at most {MAX_ACK_DELAY_MS}"
+            )));
+        }
         if !(self.shares.per_minute.is_finite() && self.shares.per_minute > 0.0) {
             return other("shares.per_minute: expected a positive number");
         }
@@ -326,6 +361,9 @@ impl PoolConfig {
         Duration::from_secs(u64::from(self.certificate_hours) * 3600)
     }
 }
+
+/// Longest time that acknowledgements may be gathered: devices take a server that is silent for long for dead.
+pub const MAX_ACK_DELAY_MS: u64 = 10_000;
 
 /// Longest coinbase tag: 100 bytes of scriptSig less 8 for the height, 21 for the extranonce, 5 for the job's variant and one for
 /// the tag's push, less one in reserve.
@@ -389,6 +427,8 @@ mod tests {
         assert!(error(|c| c.authority_key_file = None).contains("stratum keygen"));
         assert!(error(|c| c.coinbase_tag = "x".repeat(65)).contains("this one has 65"));
         assert!(error(|c| c.nodes.stuck_seconds = 0).contains("stuck_seconds"));
+        assert!(error(|c| c.ledger.ack_shares = 0).contains("ack_shares"));
+        assert!(error(|c| c.ledger.ack_delay_ms = 10_001).contains("ack_delay_ms"));
         assert!(error(|c| c.nodes.confirmations = 0).contains("confirmations"));
         assert!(error(|c| c.shares.per_minute = f32::NAN).contains("per_minute"));
         assert!(error(|c| c.shares.min_difficulty = -1.0).contains("min_difficulty"));

@@ -31,6 +31,7 @@ pub use self::select::Failover;
 use self::select::Selector;
 use crate::{
     blocks::{Action, BlockBook, BlockState, FoundBlock, Origin},
+    ledger::Worker,
     snapshot::{ActiveTip, Snapshot, Work},
 };
 
@@ -56,8 +57,8 @@ pub const MAX_INCOMPLETE_BLOCKS: usize = 64;
 pub struct Candidate {
     /// The share that meets its job's nBits.
     pub candidate: BlockCandidate,
-    /// User identity of the channel.
-    pub finder: String,
+    /// Whose share it is.
+    pub finder: Arc<Worker>,
 }
 
 /// What the hub wants done.
@@ -135,6 +136,17 @@ pub enum PoolEvent {
     SourceSelected {
         /// Index of the source.
         source: usize,
+    },
+    /// The share ledger can not be written, or can again. Without it mining goes on, but no share is acknowledged.
+    Ledger {
+        /// What is wrong; none when it works again.
+        failing: Option<String>,
+    },
+    /// The database beside the ledger's log does not follow it, or does again. Shares and acknowledgements do not depend on
+    /// it.
+    LedgerIndex {
+        /// What is wrong; none when it works again.
+        failing: Option<String>,
     },
     /// All sessions build on a new tip.
     NewTip {
@@ -323,14 +335,15 @@ impl Hub {
         }
     }
 
-    /// A session found a block. Known ones are ignored.
-    pub fn handle_candidate(&mut self, now: Duration, found: Candidate) {
+    /// A session found a block. Known ones are ignored; the height of one that is new is returned.
+    pub fn handle_candidate(&mut self, now: Duration, found: Candidate) -> Option<u32> {
         let Candidate { candidate, finder } = found;
         let (hash, job) = (candidate.hash, &candidate.job);
         let Some(record) = self.jobs.values().rev().find(|record| record.work.id() == job.id()) else {
             tracing::error!(%hash, "block candidate of a job that is no longer known");
-            return;
+            return None;
         };
+        let height = record.template.height;
         let key = (record.source, record.template.id);
         let solution = Solution {
             template_id: record.template.id,
@@ -345,7 +358,7 @@ impl Hub {
             hash,
             height: record.template.height,
             prev_hash: candidate.header.prev_hash,
-            finder,
+            finder: finder.to_string(),
             found_at: now.as_secs(),
             origin: Some(Origin { source: record.source, solution }),
             raw: transactions.as_ref().map(|list| Arc::new(candidate.block(list))),
@@ -353,7 +366,7 @@ impl Hub {
         };
         let event = PoolEvent::BlockFound(FoundBlock { raw: None, ..block.clone() });
         if !self.with_blocks(|blocks, actions| blocks.found(now, block, actions)) {
-            return;
+            return None;
         }
         self.event(event);
         if transactions.is_none() {
@@ -364,6 +377,7 @@ impl Hub {
             // Those of an old template made room for others.
             self.fetch(key);
         }
+        Some(height)
     }
 
     fn template(&mut self, now: Duration, source: usize, template: Arc<Template>) {

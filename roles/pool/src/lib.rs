@@ -46,6 +46,7 @@ pub mod cli;
 pub mod config;
 pub mod epoch;
 pub mod hub;
+pub mod ledger;
 pub mod payout;
 pub mod payouts;
 pub mod server;

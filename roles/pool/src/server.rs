@@ -1,6 +1,13 @@
 //! The running pool: sockets, shards, the hub's task, template sources, disk.
 
-use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use roles_logic_sv2::{
     extranonce::{Layout, LayoutError, Space},
@@ -8,15 +15,17 @@ use roles_logic_sv2::{
     share::Rules,
     target::{Target, TargetBounds, WORK_OF_DIFFICULTY_1},
 };
+use share_ledger::{LEDGER_FOLDER, Ledger, OpenError, ShareLedger, WorkerId};
 use stratum_runtime::{
     core::Clock,
     identity::{Identity, KeyFileError, load_authority_key},
+    journal::{Bounds, Progress, Recording},
     key_log::{self, KeyLogFileError},
     listener::accept_loop,
     shard::{Limits, Security, Service, Shard, Surroundings},
     shutdown::Shutdown,
 };
-use template_source::{Command, Event, SubmitOutcome, SubmitPath, TemplateSource};
+use template_source::{Command, Event, SubmitOutcome, SubmitPath, TemplateSource, config::SourceConfig};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, broadcast, mpsc, watch},
@@ -28,7 +37,8 @@ use crate::{
     config::{InvalidConfig, Listen, PoolConfig, Shares},
     epoch,
     hub::{Candidate, Hub, Output, PoolEvent},
-    payouts::Payouts,
+    ledger::{self, BlockLog, LedgerJournal},
+    payouts::{POOL_ACCOUNT, Payouts},
     session::{Session, SessionConfig},
     snapshot::Snapshot,
     store::{self, BlockStore},
@@ -80,6 +90,9 @@ pub enum StartError {
     /// The server id does not fit the extranonce.
     #[error("server_id: {0}")]
     Extranonce(#[from] LayoutError),
+    /// The share ledger can not be opened.
+    #[error("the share ledger: {0}")]
+    Ledger(OpenError),
     /// The system gives no threads.
     #[error("shards: {0}")]
     Threads(io::Error),
@@ -93,6 +106,7 @@ pub struct Pool {
     events: broadcast::Sender<PoolEvent>,
     tasks: Vec<JoinHandle<()>>,
     shards: Vec<Arc<Shard<Session>>>,
+    ledger: Arc<Ledger>,
     // Held, so that no other pool uses the folder.
     _lock: fs::File,
 }
@@ -134,7 +148,10 @@ impl Pool {
             .with_job_refresh(Duration::from_secs(config.shares.job_refresh_seconds))
             .with_recycler(space.recycler());
         hub = hub.with_failover(config.nodes.failover()).with_confirmations(config.nodes.confirmations);
+        let shared = SharedLedger::open(&config.data_dir).await.map_err(StartError::Ledger)?;
+        let mut block_log = shared.block_log(config);
         for (block, state) in store.undecided().map_err(data)? {
+            block_log.remember(block.hash, block.height);
             if state == BlockState::Open {
                 tracing::warn!(hash = %block.hash, height = block.height, "found block from before the restart is submitted again");
             }
@@ -144,20 +161,28 @@ impl Pool {
         let (events, _) = broadcast::channel(EVENT_QUEUE);
         let (snapshots, snapshot) = watch::channel(Arc::new(Snapshot::default()));
         let (candidates, found) = mpsc::channel(CANDIDATE_QUEUE);
-        let surroundings =
-            Surroundings { clock, notices: snapshot, reports: candidates, recording: None, shutdown: shutdown.clone() };
-        let shards = spawn_shards(config.shards, surroundings)?;
+        shared.report_health(&events);
+        let shards = spawn_shards(config.shards, || Surroundings {
+            clock,
+            notices: snapshot.clone(),
+            reports: candidates.clone(),
+            recording: Some(Recording { journal: Arc::new(shared.journal()), bounds: Bounds::default() }),
+            shutdown: shutdown.clone(),
+        })?;
+        // The hub ends when the last shard has dropped its end.
+        drop(candidates);
         let mut pool = Self {
             addresses: listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
             identity,
             events: events.clone(),
             tasks: Vec::new(),
             shards,
+            ledger: shared.ledger,
             _lock: lock,
         };
         pool.listen(config, listeners, &space, &payouts, &shutdown);
         let store = store::Writer::start(move |block, state| store.write(block, state)).map_err(data)?;
-        let driver = Driver::new(clock, hub, sources, constraints, snapshots, events, store);
+        let driver = Driver::new(clock, hub, sources, constraints, snapshots, events, store, block_log);
         pool.tasks.push(tokio::spawn(driver.run(found, shutdown)));
         Ok(pool)
     }
@@ -188,6 +213,11 @@ impl Pool {
         let joined = tokio::task::spawn_blocking(|| shards.into_iter().for_each(Shard::join)).await;
         if let Err(error) = joined {
             tracing::error!("a shard could not be joined: {error}");
+        }
+        // What the shards have appended is written before the ledger's threads end.
+        let ledger = self.ledger;
+        if let Err(error) = tokio::task::spawn_blocking(move || drop(ledger)).await {
+            tracing::error!("the ledger could not be closed: {error}");
         }
     }
 
@@ -238,12 +268,13 @@ async fn bind(config: &PoolConfig) -> Result<Vec<TcpListener>, StartError> {
     Ok(listeners)
 }
 
-fn spawn_shards(wanted: usize, surroundings: Surroundings<Session>) -> Result<Vec<Arc<Shard<Session>>>, StartError> {
+fn spawn_shards(
+    wanted: usize,
+    surroundings: impl Fn() -> Surroundings<Session>,
+) -> Result<Vec<Arc<Shard<Session>>>, StartError> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let count = if wanted == 0 { cores } else { wanted };
-    (0..count)
-        .map(|index| Shard::spawn(index, surroundings.clone()).map(Arc::new).map_err(StartError::Threads))
-        .collect()
+    (0..count).map(|index| Shard::spawn(index, surroundings()).map(Arc::new).map_err(StartError::Threads)).collect()
 }
 
 /// What the configuration says about sessions of a listener, for channels out of `space`.
@@ -261,6 +292,8 @@ pub fn session_config(config: &PoolConfig, listen: &Listen, space: Space, payout
         start: start_difficulty.map(not_harder),
         shares_per_minute: per_minute,
         vardiff,
+        acknowledge: config.ledger.acknowledge,
+        ack_limits: config.ledger.ack_limits(),
         max_channels: config.limits.channels,
         setup: Duration::from_secs(config.limits.setup_seconds),
         first_channel: Duration::from_secs(config.limits.first_channel_seconds),
@@ -281,9 +314,11 @@ struct Driver {
     snapshots: watch::Sender<Arc<Snapshot>>,
     events: broadcast::Sender<PoolEvent>,
     store: store::Writer,
+    block_log: BlockLog,
 }
 
 impl Driver {
+    #[expect(clippy::too_many_arguments, reason = "called once, with all that the hub moves")]
     fn new(
         clock: Clock,
         hub: Hub,
@@ -292,6 +327,7 @@ impl Driver {
         snapshots: watch::Sender<Arc<Snapshot>>,
         events: broadcast::Sender<PoolEvent>,
         store: store::Writer,
+        block_log: BlockLog,
     ) -> Self {
         let constraints = template_source::Constraints {
             max_additional_size: constraints.max_additional_size,
@@ -313,7 +349,7 @@ impl Driver {
                 let _ = sender.send((index, Event::Down { reason, retry_in: Duration::MAX })).await;
             });
         }
-        Self { clock, hub, commands, source_events, snapshots, events, store }
+        Self { clock, hub, commands, source_events, snapshots, events, store, block_log }
     }
 
     async fn run(mut self, mut candidates: mpsc::Receiver<Candidate>, shutdown: Shutdown) {
@@ -330,7 +366,7 @@ impl Driver {
                 biased;
                 () = shutdown.cancelled() => break,
                 // Candidates first: a block is worth more than a template.
-                Some(candidate) = candidates.recv() => self.hub.handle_candidate(self.clock.now(), candidate),
+                Some(candidate) = candidates.recv() => self.candidate(candidate),
                 Some((source, event)) = self.source_events.recv() => {
                     self.hub.handle_source(self.clock.now(), source, event);
                 }
@@ -340,7 +376,7 @@ impl Driver {
         // What was found in the last moment is still submitted and written: the shards end when they have told of it.
         let last = async {
             while let Some(candidate) = candidates.recv().await {
-                self.hub.handle_candidate(self.clock.now(), candidate);
+                self.candidate(candidate);
                 self.carry_out();
             }
         };
@@ -350,6 +386,14 @@ impl Driver {
         let store = self.store;
         if let Err(error) = tokio::task::spawn_blocking(move || store.finish()).await {
             tracing::error!("found blocks could not be written: {error}");
+        }
+    }
+
+    fn candidate(&mut self, candidate: Candidate) {
+        let now = self.clock.now();
+        let found = candidate.clone();
+        if let Some(height) = self.hub.handle_candidate(now, candidate) {
+            self.block_log.found(now, height, &found.candidate, &found.finder);
         }
     }
 
@@ -364,6 +408,7 @@ impl Driver {
                 Output::Persist { block, state } => self.store.write(block, state),
                 Output::Event(event) => {
                     log(&event);
+                    self.block_log.note(self.clock.now(), &event);
                     // Nobody needs to be watching.
                     let _ = self.events.send(event);
                 }
@@ -390,8 +435,69 @@ impl Driver {
     }
 }
 
+/// The ledger, and what is known of its progress.
+struct SharedLedger {
+    ledger: Arc<Ledger>,
+    progress: watch::Receiver<Progress>,
+    fallback: WorkerId,
+}
+
+impl SharedLedger {
+    async fn open(data_dir: &Path) -> Result<Self, OpenError> {
+        let config = share_ledger::Config::new(data_dir.join(LEDGER_FOLDER));
+        let path = config.folder.clone();
+        // It reads the end of its log.
+        let opened = tokio::task::spawn_blocking(move || Ledger::open(&config)).await;
+        let ledger = opened.unwrap_or_else(|error| Err(OpenError::Io { path, error: io::Error::other(error) }))?;
+        // The pool's own account is there from the first start.
+        let fallback = ledger.worker(POOL_ACCOUNT, "").unwrap_or(WorkerId::NOBODY);
+        Ok(Self { progress: ledger::follow(&ledger), ledger: Arc::new(ledger), fallback })
+    }
+
+    /// A queue for one shard.
+    fn journal(&self) -> LedgerJournal {
+        LedgerJournal::new(self.ledger.clone(), self.fallback, self.progress.clone())
+    }
+
+    fn block_log(&self, config: &PoolConfig) -> BlockLog {
+        BlockLog::new(self.ledger.clone(), config.source.iter().map(node_name).collect())
+    }
+
+    fn report_health(&self, events: &broadcast::Sender<PoolEvent>) {
+        let tell = |make: fn(Option<String>) -> PoolEvent| {
+            let events = events.clone();
+            move |failing| {
+                let event = make(failing);
+                log(&event);
+                // Nobody needs to be watching.
+                let _ = events.send(event);
+            }
+        };
+        ledger::watch_health(self.ledger.health(), tell(|failing| PoolEvent::Ledger { failing }));
+        ledger::watch_health(self.ledger.index_health(), tell(|failing| PoolEvent::LedgerIndex { failing }));
+    }
+}
+
+/// What the ledger calls a source: what it is, and where. No password is in it.
+fn node_name(source: &SourceConfig) -> String {
+    match source {
+        SourceConfig::BitcoinIpc { socket } => format!("bitcoin-ipc {}", socket.display()),
+        SourceConfig::BitcoinRpc { url, .. } => format!("bitcoin-rpc {}", url.rsplit('@').next().unwrap_or_default()),
+        SourceConfig::Sv2 { url, .. } => format!("sv2 {url}"),
+        SourceConfig::Devnet { .. } => "devnet".to_owned(),
+    }
+}
+
 fn log(event: &PoolEvent) {
     match event {
+        PoolEvent::Ledger { failing: Some(reason) } => {
+            tracing::error!("the share ledger can not be written, shares wait for their acknowledgement: {reason}");
+        }
+        PoolEvent::Ledger { failing: None } => tracing::info!("the share ledger is written again"),
+        PoolEvent::LedgerIndex { failing: Some(reason) } => {
+            tracing::error!("the ledger's database does not follow its log; shares are safe: {reason}");
+        }
+        PoolEvent::LedgerIndex { failing: None } => tracing::info!("the ledger's database follows its log again"),
         PoolEvent::BlockFound(block) => {
             tracing::info!(height = block.height, hash = %block.hash, finder = block.finder, "block found");
         }

@@ -6,17 +6,17 @@ mod open;
 mod tests;
 mod vardiff;
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use binary_sv2::Str0_255;
 use common_messages_sv2::{CommonMessages, SetupConnectionError, SetupConnectionSuccess};
 use const_sv2::error_code;
 use extensions_sv2::ExtensionNegotiation;
 use framing_sv2::Header;
-use mining_sv2::{CloseChannel, Mining, SetCustomMiningJobError, UpdateChannel, UpdateChannelError};
+use mining_sv2::{CloseChannel, Mining, SetCustomMiningJobError, SubmitSharesError, UpdateChannel, UpdateChannelError};
 use roles_logic_sv2::{
     Target, TargetBounds,
-    accounting::AckBatch,
+    accounting::{AckBatch, AckLimits},
     channel::{
         group::{Channels, Member},
         server::{Channel, target_for_request},
@@ -32,6 +32,7 @@ use stratum_runtime::core::{Core, Sink};
 
 use crate::{
     hub::Candidate,
+    ledger::{Record, RejectCounts, Worker},
     payouts::{Payee, Payouts},
     snapshot::Snapshot,
     user::Policy,
@@ -41,6 +42,24 @@ use crate::{
 pub const OUTBOUND_BASE: usize = 64 * 1024;
 /// See [`OUTBOUND_BASE`].
 pub const OUTBOUND_PER_CHANNEL: usize = 256;
+
+/// Code of SubmitShares.Error for a share that was good, and that the ledger could not take (sv2-spec §5.3.14). Nobody was
+/// credited, and the miner knows.
+pub const NOT_RECORDED: &str = "not-recorded";
+
+/// Refused shares are recorded this long after the first of them, as one number for each reason.
+pub const REJECTS_INTERVAL: Duration = Duration::from_secs(60);
+
+/// When a share is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Acknowledge {
+    /// When it is on disk: an acknowledged share outlives a power cut.
+    #[default]
+    Durable,
+    /// When it was received and found good. It is written all the same, but a crash may take the last ones.
+    Received,
+}
 
 /// What all sessions of a listener share.
 #[derive(Debug)]
@@ -61,6 +80,10 @@ pub struct SessionConfig {
     pub shares_per_minute: f32,
     /// Whether targets follow what a channel delivers.
     pub vardiff: bool,
+    /// When shares are acknowledged.
+    pub acknowledge: Acknowledge,
+    /// How many acknowledgements are put into one message.
+    pub ack_limits: AckLimits,
     /// Channels on one connection.
     pub max_channels: usize,
     /// Time for SetupConnection.
@@ -80,6 +103,13 @@ pub struct Session {
     channels: Channels<Box<OpenChannel>>,
     groups: Vec<Group>,
     snapshot: Option<Arc<Snapshot>>,
+    /// Records under way to the disk, in order.
+    owed: VecDeque<Owed>,
+    /// Channels with shares to be acknowledged when what was read is done.
+    unacknowledged: Vec<ChannelId>,
+    /// When a batch of acknowledgements ends by time.
+    ack_at: Option<Duration>,
+    rejects: Rejects,
     peer: SocketAddr,
     label: String,
 }
@@ -89,6 +119,25 @@ enum State {
     AwaitSetup,
     Open(MiningTerms),
     Closed,
+}
+
+/// Records that follow each other.
+#[derive(Clone, Copy, Debug)]
+struct Owed {
+    /// Whose shares they are; none for records that nobody waits for.
+    channel: Option<ChannelId>,
+    count: usize,
+}
+
+/// Refused shares that are yet to be recorded, besides those of open channels.
+#[derive(Debug, Default)]
+struct Rejects {
+    /// When they are recorded.
+    at: Option<Duration>,
+    /// For channels that are not open.
+    astray: RejectCounts,
+    /// Of channels that were closed.
+    closed: Vec<(Arc<Worker>, RejectCounts)>,
 }
 
 /// A group of channels: they have one payee and one full extranonce size.
@@ -103,8 +152,8 @@ struct Group {
 #[derive(Debug)]
 struct OpenChannel {
     channel: Channel,
-    /// Account and worker, for people.
-    user: String,
+    /// Whom its shares are credited to.
+    worker: Arc<Worker>,
     payee: Arc<Payee>,
     acks: AckBatch,
     told: Told,
@@ -112,6 +161,8 @@ struct OpenChannel {
     vardiff: Option<Vardiff>,
     /// Spare jobs that it got behind the active one.
     spares_used: usize,
+    /// Refused shares that are yet to be recorded.
+    rejects: RejectCounts,
 }
 
 /// What a channel knows of tips and jobs.
@@ -148,6 +199,10 @@ impl Session {
             channels: Channels::new(),
             groups: Vec::new(),
             snapshot: None,
+            owed: VecDeque::new(),
+            unacknowledged: Vec::new(),
+            ack_at: None,
+            rejects: Rejects::default(),
             peer,
             label,
         }
@@ -157,7 +212,8 @@ impl Session {
         // Shares that came before, in the same read, were good all the same.
         self.acknowledge(sink);
         self.state = State::Closed;
-        (self.deadline, self.look) = (None, None);
+        (self.deadline, self.look, self.ack_at) = (None, None, None);
+        self.rejects.closed.extend(self.channels.iter_mut().map(|open| open.take_rejects()));
         self.channels = Channels::new();
         sink.disconnect(reason);
     }
@@ -204,7 +260,7 @@ impl Session {
         }
     }
 
-    fn mining<S: Sink<Report = Candidate>>(
+    fn mining<S: Sink<Report = Candidate, Record = Record>>(
         &mut self,
         now: Duration,
         terms: MiningTerms,
@@ -261,47 +317,121 @@ impl Session {
         let id = ChannelId(request.channel_id);
         // A channel's last shares may have come in the same read.
         self.acknowledge(sink);
-        if self.channels.close(id).is_empty() {
+        let closed = self.channels.close(id);
+        if closed.is_empty() {
             tracing::debug!(peer = self.label, channel = id.0, "CloseChannel for a channel that is not open");
         }
+        self.rejects.closed.extend(closed.into_iter().map(|mut open| open.take_rejects()));
         if self.channels.is_empty() {
             self.close(sink, format_args!("all channels closed: {}", request.reason_code));
         }
     }
 
-    fn submit<S: Sink<Report = Candidate>>(&mut self, now: Duration, id: ChannelId, share: &Share, sink: &mut S) {
+    fn submit<S: Sink<Report = Candidate, Record = Record>>(
+        &mut self,
+        now: Duration,
+        id: ChannelId,
+        share: &Share,
+        sink: &mut S,
+    ) {
         let sequence_number = share.sequence_number;
         let Some(open) = self.channels.get_mut(id) else {
+            self.rejects.astray.count(RejectReason::InvalidChannelId);
+            self.rejects.at.get_or_insert(now + REJECTS_INTERVAL);
             return refuse(id, sequence_number, RejectReason::InvalidChannelId, sink);
         };
         let verdict = open.channel.submit(now, share);
         // A block comes before everything else, whatever is wrong with the share.
         if let Some(block) = verdict.block() {
-            sink.report(Candidate { candidate: block.clone(), finder: open.user.clone() });
+            sink.report(Candidate { candidate: block.clone(), finder: open.worker.clone() });
         }
         match verdict {
-            Verdict::Accepted { work, difficulty, .. } => {
+            Verdict::Accepted { work, difficulty, hash, .. } => {
                 tracing::trace!(peer = self.label, channel = id.0, difficulty, "share accepted");
-                if open.acks.record(share.sequence_number, work).is_err() {
-                    refuse(id, sequence_number, RejectReason::TooManyShares, sink);
+                let record = Record::Share { worker: open.worker.clone(), at: now, work, hash };
+                // Either bound is the journal's, and met when it is far behind.
+                let taken = open.acks.begin(sequence_number, work).ok().filter(|ticket| {
+                    let taken = sink.persist(record).is_ok();
+                    if !taken {
+                        open.acks.reject(*ticket);
+                    }
+                    taken
+                });
+                match taken {
+                    None => {
+                        let error_code = Str0_255::from_truncated(NOT_RECORDED);
+                        let SequenceNumber(sequence_number) = sequence_number;
+                        sink.send(&SubmitSharesError { channel_id: id.0, sequence_number, error_code });
+                    }
+                    Some(ticket) => {
+                        owe(&mut self.owed, Some(id));
+                        if self.config.acknowledge == Acknowledge::Received {
+                            open.acks.accept(ticket);
+                            if self.unacknowledged.last() != Some(&id) {
+                                self.unacknowledged.push(id);
+                            }
+                        }
+                    }
                 }
                 if let Some(target) = open.vardiff.as_mut().and_then(|vardiff| vardiff.on_share(now, work)) {
                     open.retarget(now, target, self.snapshot.as_deref(), sink);
                 }
             }
             Verdict::Rejected { reason, .. } => {
-                tracing::debug!(peer = self.label, user = open.user, channel = id.0, "share rejected: {reason}");
+                tracing::debug!(peer = self.label, worker = %open.worker, channel = id.0, "share rejected: {reason}");
+                open.rejects.count(reason);
+                self.rejects.at.get_or_insert(now + REJECTS_INTERVAL);
                 refuse(id, sequence_number, reason, sink);
             }
         }
     }
 
+    /// Acknowledges all that may be, however new it is.
     fn acknowledge<S: Sink>(&mut self, sink: &mut S) {
         for open in self.channels.iter_mut() {
             if let Some(ack) = open.acks.flush() {
                 sink.send(&ack.message(open.channel.id()));
             }
         }
+    }
+
+    /// Acknowledges a channel's batch if it is full or its time has come.
+    fn acknowledge_due<S: Sink>(&mut self, now: Duration, id: ChannelId, sink: &mut S) {
+        let Some(open) = self.channels.get_mut(id) else { return };
+        if let Some(ack) = open.acks.poll(now) {
+            sink.send(&ack.message(id));
+        }
+        self.ack_at = [self.ack_at, open.acks.poll_timeout()].into_iter().flatten().min();
+    }
+
+    /// Records what was refused since the last time.
+    fn record_rejects<S: Sink<Record = Record>>(&mut self, now: Duration, sink: &mut S) {
+        self.rejects.at = None;
+        let open = self.channels.iter_mut().map(|open| open.take_rejects());
+        let closed = self.rejects.closed.drain(..);
+        let named = closed.chain(open).map(|(worker, counts)| (Some(worker), counts));
+        for (worker, mut counts) in named.chain([(None, std::mem::take(&mut self.rejects.astray))]) {
+            for (reason, count) in counts.take() {
+                let record = Record::Rejects { worker: worker.clone(), at: now, reason: reason.error_code(), count };
+                // What is refused while the ledger is far behind is not counted: it is no money.
+                if sink.persist(record).is_ok() {
+                    owe(&mut self.owed, None);
+                }
+            }
+        }
+    }
+}
+
+impl OpenChannel {
+    fn take_rejects(&mut self) -> (Arc<Worker>, RejectCounts) {
+        (self.worker.clone(), std::mem::take(&mut self.rejects))
+    }
+}
+
+fn owe(owed: &mut VecDeque<Owed>, channel: Option<ChannelId>) {
+    match owed.back_mut() {
+        Some(last) if last.channel == channel => last.count += 1,
+        _ => owed.push_back(Owed { channel, count: 1 }),
     }
 }
 
@@ -312,9 +442,9 @@ fn refuse<S: Sink>(id: ChannelId, share: SequenceNumber, reason: RejectReason, s
 impl Core for Session {
     type Notice = Snapshot;
     type Report = Candidate;
-    type Record = Infallible;
+    type Record = Record;
 
-    fn handle_frame<S: Sink<Report = Candidate>>(
+    fn handle_frame<S: Sink<Report = Candidate, Record = Record>>(
         &mut self,
         now: Duration,
         header: Header,
@@ -335,26 +465,69 @@ impl Core for Session {
         }
     }
 
-    fn finish_input<S: Sink<Report = Candidate>>(&mut self, _now: Duration, sink: &mut S) {
-        self.acknowledge(sink);
+    fn finish_input<S: Sink<Report = Candidate, Record = Record>>(&mut self, now: Duration, sink: &mut S) {
+        while let Some(id) = self.unacknowledged.pop() {
+            self.acknowledge_due(now, id, sink);
+        }
+        if !self.rejects.closed.is_empty() {
+            self.record_rejects(now, sink);
+        }
     }
 
-    fn handle_notice<S: Sink<Report = Candidate>>(&mut self, now: Duration, notice: &Arc<Snapshot>, sink: &mut S) {
+    fn handle_durable<S: Sink<Report = Candidate, Record = Record>>(
+        &mut self,
+        now: Duration,
+        mut count: usize,
+        sink: &mut S,
+    ) {
+        while count > 0
+            && let Some(next) = self.owed.front_mut()
+        {
+            let durable = count.min(next.count);
+            let channel = next.channel;
+            count -= durable;
+            next.count -= durable;
+            if next.count == 0 {
+                self.owed.pop_front();
+            }
+            if let Some(id) = channel.filter(|_| self.config.acknowledge == Acknowledge::Durable)
+                && let Some(open) = self.channels.get_mut(id)
+            {
+                open.acks.accept_next(durable);
+                self.acknowledge_due(now, id, sink);
+            }
+        }
+    }
+
+    fn handle_notice<S: Sink<Report = Candidate, Record = Record>>(
+        &mut self,
+        now: Duration,
+        notice: &Arc<Snapshot>,
+        sink: &mut S,
+    ) {
         self.snapshot = Some(notice.clone());
         self.announce(now, notice, sink);
     }
 
     fn poll_timeout(&self) -> Option<Duration> {
-        [self.deadline, self.look].into_iter().flatten().min()
+        [self.deadline, self.look, self.ack_at, self.rejects.at].into_iter().flatten().min()
     }
 
-    fn handle_timeout<S: Sink<Report = Candidate>>(&mut self, now: Duration, sink: &mut S) {
+    fn handle_timeout<S: Sink<Report = Candidate, Record = Record>>(&mut self, now: Duration, sink: &mut S) {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             let missing = if self.state == State::AwaitSetup { "SetupConnection" } else { "channel" };
             self.close(sink, format_args!("no {missing} within the time allowed"));
         }
         if self.look.is_some_and(|look| look <= now) {
             self.look(now, sink);
+        }
+        if self.ack_at.is_some_and(|at| at <= now) {
+            self.ack_at = None;
+            let ids: Vec<ChannelId> = self.channels.iter().map(|open| open.channel.id()).collect();
+            ids.into_iter().for_each(|id| self.acknowledge_due(now, id, sink));
+        }
+        if self.rejects.at.is_some_and(|at| at <= now) || !self.rejects.closed.is_empty() {
+            self.record_rejects(now, sink);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What several tests of this crate need: templates, a sink that remembers, a hub with a source.
 
-use std::{convert::Infallible, fmt::Display, sync::Arc, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use binary_sv2::Message;
 use bitcoin::{BlockHash, hashes::Hash};
@@ -12,6 +12,7 @@ use template_source::{Capabilities, CoinbaseTemplate, Event, Template, TemplateI
 use crate::{
     config::PoolConfig,
     hub::{Candidate, Hub, Output},
+    ledger::Record,
     payouts::Payouts,
 };
 
@@ -22,6 +23,10 @@ pub(crate) const NOW: Duration = Duration::from_secs(1_800_000_000);
 pub(crate) struct Recorder {
     pub sent: Vec<(Header, Vec<u8>)>,
     pub reports: Vec<Candidate>,
+    /// Records that are not durable yet.
+    pub records: Vec<Record>,
+    /// The journal takes nothing.
+    pub is_full: bool,
     pub gone: Option<String>,
 }
 
@@ -40,7 +45,7 @@ impl Recorder {
 
 impl Sink for Recorder {
     type Report = Candidate;
-    type Record = Infallible;
+    type Record = Record;
 
     fn send<M: Message>(&mut self, message: &M) {
         let payload = binary_sv2::to_bytes(message).unwrap();
@@ -55,8 +60,12 @@ impl Sink for Recorder {
         self.reports.push(report);
     }
 
-    fn persist(&mut self, record: Infallible) -> Result<(), JournalFull> {
-        match record {}
+    fn persist(&mut self, record: Record) -> Result<(), JournalFull> {
+        if self.is_full {
+            return Err(JournalFull);
+        }
+        self.records.push(record);
+        Ok(())
     }
 }
 

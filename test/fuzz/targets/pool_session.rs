@@ -18,10 +18,11 @@ use pool::{
     PoolConfig,
     hub::{Candidate, Hub, Output},
     payouts::Payouts,
-    session::{Session, SessionConfig},
+    session::{Acknowledge, Session, SessionConfig},
 };
 use roles_logic_sv2::{
     TargetBounds,
+    accounting::AckLimits,
     extranonce::{Layout, Space},
     share::Rules,
 };
@@ -108,6 +109,8 @@ impl Rig {
             start: None,
             shares_per_minute: 12.0,
             vardiff: true,
+            acknowledge: Acknowledge::Durable,
+            ack_limits: AckLimits::default(),
             max_channels: MAX_CHANNELS,
             setup: Duration::from_secs(10),
             first_channel: Duration::from_secs(60),

@@ -122,6 +122,11 @@ impl TestPool {
         self.config.data_dir.join("blocks")
     }
 
+    /// The folder of the share ledger.
+    pub fn ledger_folder(&self) -> std::path::PathBuf {
+        self.config.data_dir.join(share_ledger::LEDGER_FOLDER)
+    }
+
     /// Waits for the next event that `pick` takes.
     ///
     /// # Panics
@@ -266,7 +271,13 @@ impl TestMiner {
 
     /// Takes up one message.
     pub async fn step(&mut self) {
-        let (header, payload) = read(&mut self.connection).await;
+        self.try_step().await.expect("the connection is open");
+    }
+
+    /// Takes up one message; an error is the end of the connection.
+    pub async fn try_step(&mut self) -> Result<(), network_helpers::Error> {
+        let frame = tokio::time::timeout(LIMIT, self.connection.read_frame()).await.expect("a message in time")?;
+        let (header, payload) = (frame.header(), frame.payload().to_vec());
         match Mining::decode(header.message_type(), &payload).expect("a message") {
             Mining::NewMiningJob(job) => {
                 self.jobs += 1;
@@ -286,6 +297,7 @@ impl TestMiner {
             Mining::SubmitSharesError(error) => self.errors.push(error.into_owned()),
             other => panic!("a pool does not send {other:?} here"),
         }
+        Ok(())
     }
 
     /// Takes up messages until the work builds on `prev_hash`.
@@ -326,11 +338,15 @@ impl TestMiner {
 
     /// Sends a share.
     pub async fn submit(&mut self, submission: &Submission) {
+        self.try_submit(submission).await.expect("the connection is open");
+    }
+
+    /// Sends a share; an error is the end of the connection.
+    pub async fn try_submit(&mut self, submission: &Submission) -> Result<(), network_helpers::Error> {
         match submission {
             Submission::Standard(share) => self.connection.send(share).await,
             Submission::Extended(share) => self.connection.send(share).await,
         }
-        .expect("the connection is open");
     }
 }
 

@@ -62,6 +62,8 @@ min_difficulty = 0.0
 ntime_tolerance = 60
 [limits]
 channels = 6
+[ledger]
+acknowledge = "received"
 [solo]
 fee_percent = 1.5
 [[listen]]

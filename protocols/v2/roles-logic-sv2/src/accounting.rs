@@ -119,6 +119,13 @@ impl AckBatch {
         self.decide(ticket, State::Rejected);
     }
 
+    /// The next `count` undecided shares are durable, in the order of submission.
+    pub fn accept_next(&mut self, count: usize) {
+        let undecided = self.pending.iter_mut().filter(|pending| pending.state == State::Undecided);
+        undecided.take(count).for_each(|pending| pending.state = State::Accepted);
+        self.settle();
+    }
+
     /// All shares up to and including this one are durable, as after a flush of the ledger.
     pub fn accept_through(&mut self, ticket: Ticket) {
         let upto = ticket.0.saturating_sub(self.first);
@@ -199,7 +206,7 @@ impl AckBatch {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
+    use alloc::{string::ToString, vec::Vec};
 
     use proptest::prelude::*;
 
@@ -223,6 +230,20 @@ mod tests {
         batch.accept(tickets[0]); // an old ticket
         batch.accept(tickets[3]);
         assert_eq!(batch.flush(), ack(3, 1, 1));
+    }
+
+    #[test]
+    fn shares_become_durable_in_their_order() {
+        let mut batch = AckBatch::new();
+        let begin = |batch: &mut AckBatch, n| batch.begin(SequenceNumber(n), WORK_OF_DIFFICULTY_1).unwrap();
+        let tickets: Vec<Ticket> = (0..4).map(|n| begin(&mut batch, n)).collect();
+        batch.reject(tickets[1]);
+        batch.accept_next(2);
+        assert_eq!(batch.flush(), ack(2, 2, 2));
+        batch.accept_next(9);
+        assert_eq!((batch.flush(), batch.pending()), (ack(3, 1, 1), 0));
+        batch.accept_next(1);
+        assert_eq!(batch.flush(), None);
     }
 
     #[test]
@@ -304,7 +325,7 @@ mod tests {
         #[test]
         fn every_accepted_share_is_counted_once(works in prop::collection::vec(0u64..1 << 40, 1..40), order: u64) {
             let mut batch = AckBatch::new();
-            let mut tickets: alloc::vec::Vec<_> = works
+            let mut tickets: Vec<_> = works
                 .iter()
                 .enumerate()
                 .map(|(i, &work)| batch.begin(SequenceNumber(i as u32), work.into()).unwrap())

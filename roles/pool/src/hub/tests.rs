@@ -33,7 +33,7 @@ fn candidate(work: &Work, nonce: u32) -> Candidate {
         nonce,
     };
     let candidate = BlockCandidate { job: job.clone(), header, hash: header.hash(), extranonce };
-    Candidate { candidate, finder: "alice".into() }
+    Candidate { candidate, finder: Arc::new(Worker::new("alice".into(), String::new())) }
 }
 
 fn commands(outputs: &[Output]) -> Vec<(usize, &'static str)> {

@@ -225,7 +225,7 @@ impl OpenChannel {
         }
         let before = self.channel.target();
         if self.channel.set_target(snapshot.keep_blocks(before)) != before {
-            tracing::debug!(user = self.user, channel = self.channel.id().0, "blocks are easier than shares were");
+            tracing::debug!(worker = %self.worker, channel = self.channel.id().0, "blocks are easier than shares were");
             sink.send(&self.channel.set_target_message());
         }
     }

@@ -1,6 +1,6 @@
 //! Opening channels (sv2-spec §5.3.2 to §5.3.6).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use binary_sv2::Str0_255;
 use const_sv2::error_code::open_mining_channel as code;
@@ -16,7 +16,10 @@ use roles_logic_sv2::{
 use stratum_runtime::core::Sink;
 
 use super::{Group, OpenChannel, Session, SessionConfig, Told, vardiff::LOOK_INTERVAL};
-use crate::payouts::{Miner, Payee, Refused};
+use crate::{
+    ledger::{RejectCounts, Worker},
+    payouts::{Miner, Payee, Refused},
+};
 
 /// What either kind of channel is asked for with.
 struct Wanted<'a> {
@@ -136,12 +139,13 @@ impl Session {
         });
         Ok(OpenChannel {
             channel,
-            user: if worker.is_empty() { account } else { format!("{account}.{worker}") },
+            worker: Arc::new(Worker::new(account, worker)),
             payee,
-            acks: AckBatch::new(),
+            acks: AckBatch::with_limits(config.ack_limits),
             told: Told::default(),
             vardiff,
             spares_used: 0,
+            rejects: RejectCounts::default(),
         })
     }
 
@@ -162,10 +166,10 @@ impl Session {
 
     /// Sends the answer, and behind it the channel's first job (sv2-spec §5.3.15).
     fn answer<S: Sink>(&mut self, now: Duration, request_id: u32, open: OpenChannel, sink: &mut S) {
-        let OpenChannel { channel, user, payee, .. } = &open;
+        let OpenChannel { channel, worker, payee, .. } = &open;
         let (id, kind, difficulty) = (channel.id(), channel.kind(), channel.target().difficulty());
         let solo = !payee.is_pool();
-        tracing::info!(peer = self.label, user, channel = id.0, ?kind, difficulty, solo, "channel opened");
+        tracing::info!(peer = self.label, %worker, channel = id.0, ?kind, difficulty, solo, "channel opened");
         match channel.open_success(RequestId(request_id)) {
             OpenSuccess::Standard(message) => sink.send(&message),
             OpenSuccess::Extended(message) => sink.send(&message),

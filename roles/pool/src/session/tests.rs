@@ -1,4 +1,5 @@
 mod groups;
+mod ledger;
 mod policies;
 mod requirements;
 
@@ -42,6 +43,8 @@ fn fixture() -> Fixture {
         start: None,
         shares_per_minute: 12.0,
         vardiff: true,
+        acknowledge: Acknowledge::Durable,
+        ack_limits: AckLimits { count: 1_000, delay: Duration::ZERO },
         max_channels: 2,
         setup: Duration::from_secs(10),
         first_channel: Duration::from_secs(60),
@@ -68,6 +71,13 @@ impl Fixture {
         let header = Header::of::<M>(payload.len()).unwrap();
         self.session.handle_frame(NOW, header, &payload, &mut self.sink);
         self.session.finish_input(NOW, &mut self.sink);
+        self.write_to_disk(NOW);
+    }
+
+    /// All records become durable.
+    fn write_to_disk(&mut self, now: Duration) {
+        let count = std::mem::take(&mut self.sink.records).len();
+        self.session.handle_durable(now, count, &mut self.sink);
     }
 
     fn last<'a, M: Message + binary_sv2::Decodable<'a>>(&'a self) -> M {
@@ -348,7 +358,7 @@ fn shares_are_answered_and_blocks_reported() {
     let nonce = f.mine(channel, 1, first + 1, true);
     let ack: SubmitSharesSuccess = f.last();
     assert_eq!((ack.last_sequence_number, ack.new_submits_accepted_count), (nonce, 1));
-    assert_eq!(f.sink.reports[0].finder, "alice.1");
+    assert_eq!(f.sink.reports[0].finder.to_string(), "alice.1");
     // The same share again is refused, and its block reported all the same: the hub knows it.
     f.sink.reports.clear();
     f.send(&share(channel, 1, nonce));
@@ -427,6 +437,7 @@ fn shares_before_the_end_of_a_channel_or_a_connection_are_acknowledged() {
     let close = |channel_id| CloseChannel { channel_id, reason_code: Str0_255::from_truncated("shutdown") };
     for (second_channel, malformed) in [(true, false), (false, false), (true, true)] {
         let mut f = fixture();
+        Arc::get_mut(&mut f.session.config).unwrap().acknowledge = Acknowledge::Received;
         f.setup(0);
         let channel_id = f.open_extended().channel_id;
         if second_channel {
@@ -550,6 +561,7 @@ impl Fixture {
         let header = Header::of::<SubmitSharesExtended>(payload.len()).unwrap();
         self.session.handle_frame(now, header, &payload, &mut self.sink);
         self.session.finish_input(now, &mut self.sink);
+        self.write_to_disk(now);
     }
 
     fn look(&mut self, now: Duration) -> Vec<&'static str> {

@@ -44,7 +44,7 @@ impl OpenChannel {
         let id = self.channel.id();
         let hashrate = self.vardiff.as_ref().and_then(|vardiff| vardiff.hashrate(now));
         let (from, to) = (before.difficulty(), target.difficulty());
-        tracing::debug!(user = self.user, channel = id.0, from, to, hashrate, "difficulty changed");
+        tracing::debug!(worker = %self.worker, channel = id.0, from, to, hashrate, "difficulty changed");
         sink.send(&self.channel.set_target_message());
         if let Err(error) = snapshot.map_or(Ok(()), |snapshot| self.send_spare(now, snapshot, sink)) {
             tracing::error!(channel = id.0, "spare job can not be announced: {error}");

@@ -74,7 +74,7 @@ fn a_solo_block_pays_the_miner_and_is_found_by_its_template() {
     let solo = f.open_as(&format!("solo:{MINE}.rig"));
     f.mine(solo.channel_id, 1, 0, true);
     let found = f.sink.reports.pop().unwrap();
-    assert_eq!(found.finder, format!("{MINE}.rig"));
+    assert_eq!(found.finder.to_string(), format!("{MINE}.rig"));
     let coinbase: Transaction = deserialize(&found.candidate.coinbase_tx()).unwrap();
     assert_eq!(coinbase.output[0].script_pubkey.to_hex_string(), script(MINE));
     let hash = found.candidate.hash;

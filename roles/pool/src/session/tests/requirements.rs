@@ -80,6 +80,7 @@ fn fields_of_no_negotiated_extension_are_ignored() {
     let header = Header::of::<SubmitSharesExtended>(payload.len()).unwrap();
     f.session.handle_frame(NOW, header, &payload, &mut f.sink);
     f.session.finish_input(NOW, &mut f.sink);
+    f.write_to_disk(NOW);
     assert_eq!(f.last::<SubmitSharesSuccess>().new_submits_accepted_count, 1);
     assert_eq!(f.sink.gone, None);
 }

@@ -1,0 +1,159 @@
+//! Shares on their way to the disk.
+
+use super::*;
+
+impl Fixture {
+    /// A frame arrives; nothing becomes durable.
+    fn receive<M: Message>(&mut self, message: &M) {
+        let payload = binary_sv2::to_bytes(message).unwrap();
+        let header = Header::of::<M>(payload.len()).unwrap();
+        self.session.handle_frame(NOW, header, &payload, &mut self.sink);
+        self.session.finish_input(NOW, &mut self.sink);
+    }
+
+    /// Channels and numbers of the acknowledged shares since the last call, and the codes of the refused ones.
+    fn answers(&mut self) -> (Vec<(u32, u32, u32)>, Vec<String>) {
+        let (mut acks, mut refused) = (Vec::new(), Vec::new());
+        for (header, payload) in std::mem::take(&mut self.sink.sent) {
+            match Mining::decode(header.message_type(), &payload).unwrap() {
+                Mining::SubmitSharesSuccess(ack) => {
+                    acks.push((ack.channel_id, ack.last_sequence_number, ack.new_submits_accepted_count));
+                }
+                Mining::SubmitSharesError(error) => refused.push(error.error_code.to_string()),
+                _ => {}
+            }
+        }
+        (acks, refused)
+    }
+
+    /// Two channels under the terms that `change` sets.
+    fn open_two(change: impl FnOnce(&mut SessionConfig)) -> (Self, u32, u32) {
+        let mut f = fixture();
+        change(Arc::get_mut(&mut f.session.config).unwrap());
+        f.setup(0);
+        let first = f.open_extended().channel_id;
+        f.send(&extended(8));
+        let second = f.last::<OpenExtendedMiningChannelSuccess>().channel_id;
+        f.sink.sent.clear();
+        (f, first, second)
+    }
+
+    fn durable(&mut self, now: Duration, count: usize) {
+        self.sink.records.drain(..count);
+        self.session.handle_durable(now, count, &mut self.sink);
+    }
+}
+
+#[test]
+fn a_share_is_acknowledged_when_it_is_durable_and_not_before() {
+    let (mut f, first, second) = Fixture::open_two(|_| {});
+    for nonce in 0..3 {
+        f.receive(&share(first, 1, nonce));
+    }
+    f.receive(&share(second, 1, 10));
+    f.receive(&share(first, 1, 3));
+    assert_eq!(f.answers(), (vec![], vec![]), "not on disk yet");
+    assert_eq!(f.sink.records.len(), 5);
+    f.durable(NOW, 2);
+    assert_eq!(f.answers().0, [(first, 1, 2)]);
+    f.durable(NOW, 2);
+    assert_eq!(f.answers().0, [(first, 2, 1), (second, 10, 1)]);
+    f.durable(NOW, 1);
+    assert_eq!(f.answers().0, [(first, 3, 1)]);
+    // A driver that counts too much changes nothing.
+    f.session.handle_durable(NOW, 7, &mut f.sink);
+    assert_eq!(f.answers(), (vec![], vec![]));
+}
+
+#[test]
+fn acknowledgements_are_gathered_by_count_and_by_time() {
+    let delay = Duration::from_millis(500);
+    let (mut f, first, _) = Fixture::open_two(|config| {
+        config.ack_limits = AckLimits { count: 3, delay };
+        config.vardiff = false;
+    });
+    let submit = |f: &mut Fixture, nonces: std::ops::Range<u32>| {
+        nonces.clone().for_each(|nonce| f.receive(&share(first, 1, nonce)));
+        f.durable(NOW, nonces.len());
+    };
+    submit(&mut f, 0..2);
+    assert_eq!(f.answers().0, []);
+    assert_eq!(f.session.poll_timeout(), Some(NOW + delay));
+    submit(&mut f, 2..4);
+    assert_eq!(f.answers().0, [(first, 3, 4)]);
+    submit(&mut f, 4..5);
+    f.session.handle_timeout(NOW + delay, &mut f.sink);
+    assert_eq!(f.answers().0, [(first, 4, 1)]);
+}
+
+#[test]
+fn a_share_that_the_ledger_can_not_take_is_refused_and_its_block_reported() {
+    let (mut f, first, _) = Fixture::open_two(|_| {});
+    f.receive(&share(first, 1, 0));
+    f.sink.is_full = true;
+    for nonce in 1..20 {
+        f.receive(&share(first, 1, nonce));
+    }
+    let (acks, refused) = f.answers();
+    assert_eq!((acks, refused.len()), (vec![], 19));
+    assert!(refused.iter().all(|code| code == NOT_RECORDED), "{refused:?}");
+    assert!(!f.sink.reports.is_empty(), "blocks do not need the ledger");
+    // It recovers: what was taken is acknowledged, what was refused is not credited by being sent again.
+    f.sink.is_full = false;
+    f.receive(&share(first, 1, 1));
+    f.receive(&share(first, 1, 20));
+    f.durable(NOW, 2);
+    let (acks, refused) = f.answers();
+    assert_eq!((acks, refused), (vec![(first, 20, 2)], vec!["duplicate-share".to_owned()]));
+}
+
+#[test]
+fn what_may_be_acknowledged_at_once_is_recorded_all_the_same() {
+    let (mut f, first, second) = Fixture::open_two(|config| config.acknowledge = Acknowledge::Received);
+    f.receive(&share(first, 1, 0));
+    f.receive(&share(second, 1, 1));
+    assert_eq!(f.answers().0, [(first, 0, 1), (second, 1, 1)]);
+    f.durable(NOW, 2);
+    assert_eq!(f.answers(), (vec![], vec![]));
+    f.sink.is_full = true;
+    f.receive(&share(first, 1, 2));
+    assert_eq!(f.answers().1, [NOT_RECORDED]);
+}
+
+#[test]
+fn records_of_a_closed_channel_answer_nobody_and_keep_the_order() {
+    let (mut f, first, second) = Fixture::open_two(|_| {});
+    f.receive(&share(first, 1, 0));
+    f.receive(&share(second, 1, 1));
+    f.receive(&CloseChannel { channel_id: first, reason_code: Str0_255::from_truncated("") });
+    f.durable(NOW, 2);
+    assert_eq!(f.answers().0, [(second, 1, 1)]);
+}
+
+#[test]
+fn refused_shares_are_recorded_as_numbers() {
+    let (mut f, first, second) = Fixture::open_two(|_| {});
+    f.receive(&share(first, 99, 0));
+    f.receive(&share(first, 98, 1));
+    f.receive(&share(second, 99, 2));
+    f.receive(&share(77, 1, 3));
+    assert!(f.sink.records.is_empty());
+    f.session.handle_timeout(NOW + REJECTS_INTERVAL, &mut f.sink);
+    let rejects = |f: &mut Fixture| -> Vec<(Option<String>, &'static str, u32)> {
+        let records = std::mem::take(&mut f.sink.records);
+        f.session.handle_durable(NOW, records.len(), &mut f.sink);
+        let rejects = records.into_iter().filter_map(|record| match record {
+            Record::Rejects { worker, reason, count, .. } => Some((worker.map(|w| w.to_string()), reason, count)),
+            Record::Share { .. } => None,
+        });
+        rejects.collect()
+    };
+    let alice = || Some("alice.1".to_owned());
+    let expected = [(alice(), "invalid-job-id", 2), (alice(), "invalid-job-id", 1), (None, "invalid-channel-id", 1)];
+    assert_eq!(rejects(&mut f), expected);
+    assert_eq!(rejects(&mut f), []);
+    // Those of a channel that ends are not forgotten.
+    f.receive(&share(first, 99, 4));
+    f.receive(&CloseChannel { channel_id: first, reason_code: Str0_255::from_truncated("") });
+    assert_eq!(rejects(&mut f), [(alice(), "invalid-job-id", 1)]);
+}
