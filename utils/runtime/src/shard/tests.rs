@@ -202,6 +202,7 @@ async fn a_full_journal_holds_up_those_who_fill_it_and_nobody_else() {
     journal.write_to_disk(2);
     assert_eq!(taken.recv().await, Some(1));
     assert_eq!((receive(&mut alice).await, receive(&mut alice).await), ((2, 2), (2, 0)));
+    journal.wait_for(3).await;
     journal.write_to_disk(3);
     assert_eq!(receive(&mut alice).await, (2, 1));
     rig.end();
