@@ -66,8 +66,22 @@ pub async fn respond_logging_keys<S: AsyncRead + AsyncWrite + Unpin>(
     deadline: Duration,
     key_log: Option<&KeyLog>,
 ) -> Result<Transport, Error> {
+    respond_in_turn(stream, identity, deadline, key_log, std::future::ready(())).await
+}
+
+/// [`respond_logging_keys`] that waits for `turn` before it computes, for servers that have more to do than handshakes.
+///
+/// The deadline holds for all, the wait included.
+pub async fn respond_in_turn<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    identity: &ServerIdentity,
+    deadline: Duration,
+    key_log: Option<&KeyLog>,
+    turn: impl Future<Output = ()>,
+) -> Result<Transport, Error> {
     within(Instant::now() + deadline, deadline, async {
         let act1 = receive::<ACT1_LENGTH>(stream).await?;
+        turn.await;
         let responder = Responder::new(identity);
         let (act2, transport) = match key_log {
             None => responder.step(&act1, &mut OsRng).map_err(in_handshake)?,

@@ -6,7 +6,7 @@
 //!
 //! A driver that owns many sockets in one thread takes [`FrameDecoder`] and [`FrameQueue`] instead, which know no socket:
 //! see [`wire`]. [`Connection::into_parts`] yields them after the handshake; [`initiate`] and [`respond`] are the
-//! handshake alone, over any byte stream.
+//! handshake alone, over any byte stream. [`read_proxy_header`] takes off what a load balancer put before it.
 //!
 //! # Limits and what is refused
 //! Connect and handshake end after [`HANDSHAKE_TIMEOUT`]. Frames over [`FrameReader::set_max_payload`] (2^24 - 1 until
@@ -54,10 +54,12 @@ mod connection;
 mod error;
 mod handshake;
 mod key_log;
+mod proxy;
 pub mod wire;
 
 pub use connection::{Connection, FrameReader, FrameWriter, Security, ServerSecurity};
 pub use error::{Error, Phase};
-pub use handshake::{HANDSHAKE_TIMEOUT, initiate, respond, respond_logging_keys};
+pub use handshake::{HANDSHAKE_TIMEOUT, initiate, respond, respond_in_turn, respond_logging_keys};
 pub use key_log::KeyLog;
+pub use proxy::{ProxyError, read_proxy_header};
 pub use wire::{FrameDecoder, FrameQueue};

@@ -55,6 +55,22 @@ impl FrameDecoder {
         }
     }
 
+    /// Reads on into `buffer`, which many connections of a thread share in turn. Until then the decoder has one of its own.
+    pub fn borrow_buffer(&mut self, buffer: &mut Vec<u8>) {
+        match &mut self.0 {
+            Decoder::Plain(decoder) => decoder.borrow_buffer(buffer),
+            Decoder::Noise(decoder) => decoder.borrow_buffer(buffer),
+        }
+    }
+
+    /// Gives the shared buffer back and keeps only the bytes of an unfinished frame.
+    pub fn give_back_buffer(&mut self, buffer: &mut Vec<u8>) {
+        match &mut self.0 {
+            Decoder::Plain(decoder) => decoder.give_back_buffer(buffer),
+            Decoder::Noise(decoder) => decoder.give_back_buffer(buffer),
+        }
+    }
+
     /// The first `count` bytes of [`writable`](Self::writable) have been filled.
     pub fn advance(&mut self, count: usize) {
         match &mut self.0 {

@@ -1,5 +1,7 @@
 //! Bytes to frames, without encryption.
 
+use alloc::vec::Vec;
+
 use framing_sv2::{FRAME_HEADER_LEN, Header, MAX_PAYLOAD_LEN, Sv2Frame};
 
 use crate::{Error, window::Window};
@@ -33,6 +35,17 @@ impl StandardSv2Decoder {
             _ => 0,
         };
         self.window.writable(missing)
+    }
+
+    /// Goes on in `buffer`, whose length is room to read into, until [`give_back_buffer`](Self::give_back_buffer): for one buffer
+    /// that serves many connections, each of which keeps only the bytes of an unfinished frame.
+    pub fn borrow_buffer(&mut self, buffer: &mut Vec<u8>) {
+        self.window.borrow(buffer);
+    }
+
+    /// Gives up the buffer that was lent, no longer than 64 KiB, and keeps a copy of what is not consumed.
+    pub fn give_back_buffer(&mut self, buffer: &mut Vec<u8>) {
+        self.window.give_back(buffer);
     }
 
     /// The first `count` bytes of [`writable`](Self::writable) have been filled.

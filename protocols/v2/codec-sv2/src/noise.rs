@@ -64,6 +64,17 @@ impl StandardNoiseDecoder {
         self.window.writable(missing)
     }
 
+    /// Goes on in `buffer`, whose length is room to read into, until [`give_back_buffer`](Self::give_back_buffer): for one buffer
+    /// that serves many connections, each of which keeps only the bytes of an unfinished frame.
+    pub fn borrow_buffer(&mut self, buffer: &mut Vec<u8>) {
+        self.window.borrow(buffer);
+    }
+
+    /// Gives up the buffer that was lent, no longer than 64 KiB, and keeps a copy of what is not consumed.
+    pub fn give_back_buffer(&mut self, buffer: &mut Vec<u8>) {
+        self.window.give_back(buffer);
+    }
+
     /// The first `count` bytes of [`writable`](Self::writable) have been filled.
     pub fn advance(&mut self, count: usize) {
         self.window.advance(count);

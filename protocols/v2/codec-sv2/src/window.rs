@@ -65,6 +65,38 @@ impl Window {
         self.bytes.get(from..self.start).unwrap_or_default()
     }
 
+    /// Goes on in `buffer`, with what is pending at its front.
+    pub(crate) fn borrow(&mut self, buffer: &mut Vec<u8>) {
+        let pending = self.end - self.start;
+        if buffer.len() < pending {
+            buffer.resize(pending, 0);
+        }
+        for (to, from) in buffer.iter_mut().zip(self.pending()) {
+            *to = *from;
+        }
+        core::mem::swap(&mut self.bytes, buffer);
+        (self.start, self.end) = (0, pending);
+        // What is left is the window's own, for `give_back` to use again.
+        buffer.clear();
+    }
+
+    /// Gives up the buffer of [`borrow`](Self::borrow); what is pending is kept in one of its size.
+    pub(crate) fn give_back(&mut self, buffer: &mut Vec<u8>) {
+        core::mem::swap(&mut self.bytes, buffer);
+        let pending = buffer.get(self.start..self.end).unwrap_or_default();
+        if pending.is_empty() {
+            self.bytes = Vec::new();
+        } else {
+            self.bytes.clear();
+            self.bytes.extend_from_slice(pending);
+        }
+        (self.start, self.end) = (0, self.bytes.len());
+        if buffer.len() > KEEP {
+            buffer.truncate(KEEP);
+            buffer.shrink_to(KEEP);
+        }
+    }
+
     #[cfg(test)]
     fn capacity(&self) -> usize {
         self.bytes.capacity()
@@ -112,6 +144,31 @@ mod tests {
         assert_eq!(window.take(1_000_000).len(), 1_000_000);
         window.writable(6);
         assert_eq!(window.capacity(), KEEP);
+    }
+
+    #[test]
+    fn a_lent_buffer_comes_back_and_only_pending_bytes_stay() {
+        let (mut window, mut buffer) = (Window::default(), alloc::vec![0; MAX_ROOM]);
+        for round in 0..3u8 {
+            window.borrow(&mut buffer);
+            let room = window.writable(1);
+            assert!(room.len() >= MAX_ROOM - 6, "{}", room.len());
+            room[..3].copy_from_slice(&[round; 3]);
+            window.advance(3);
+            window.give_back(&mut buffer);
+            assert!(window.capacity() <= 18, "{}", window.capacity());
+            assert_eq!(buffer.len(), MAX_ROOM);
+        }
+        assert_eq!(window.pending(), [0, 0, 0, 1, 1, 1, 2, 2, 2]);
+        window.borrow(&mut buffer);
+        window.take(9);
+        window.give_back(&mut buffer);
+        assert_eq!((window.capacity(), window.pending().len()), (0, 0));
+        window.borrow(&mut buffer);
+        feed(&mut window, 200_000);
+        window.take(199_999);
+        window.give_back(&mut buffer);
+        assert_eq!((window.pending().len(), buffer.capacity()), (1, KEEP));
     }
 
     #[test]
