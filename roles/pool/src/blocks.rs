@@ -237,9 +237,14 @@ impl BlockBook {
         true
     }
 
-    /// Takes up a block that was undecided when the last process ended. Sources are offered it when they come up.
-    pub fn restore(&mut self, block: FoundBlock, state: BlockState) {
-        self.insert(block, state);
+    /// Takes up a block that was undecided when the last process ended. Sources are offered it now, or when they come up.
+    pub fn restore(&mut self, now: Duration, block: FoundBlock, state: BlockState, actions: &mut Vec<Action>) {
+        let hash = block.hash;
+        if self.insert(block, state)
+            && let Some(entry) = self.entries.get_mut(&hash)
+        {
+            offer(entry, &self.sources, now, actions);
+        }
     }
 
     fn insert(&mut self, block: FoundBlock, state: BlockState) -> bool {

@@ -2,11 +2,14 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use stratum_runtime::{config, identity::load_authority_key, log, shutdown};
+use stratum_runtime::{config, identity::load_authority_key, log, shutdown, sockets::Inherited};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     config::{ENVIRONMENT, PoolConfig},
+    reload,
     server::Pool,
+    succession::Beginning,
 };
 
 /// Runs a pool.
@@ -15,6 +18,10 @@ pub struct PoolArgs {
     /// The configuration file; `stratum config pool` prints a commented default.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+    /// Takes the place of the pool that runs on the same data folder, if there is one: its miners are sent here, and no
+    /// connection is refused.
+    #[arg(long)]
+    pub take_over: bool,
     /// Writes logs as JSON, one object a line.
     #[arg(long)]
     pub log_json: bool,
@@ -23,9 +30,9 @@ pub struct PoolArgs {
 /// Runs the pool until Ctrl-C; the exit code is 0 then, 2 for a bad configuration, 1 for other failures.
 pub async fn run(args: PoolArgs) -> ExitCode {
     log::init(if args.log_json { log::Format::Json } else { log::Format::Human }, log::Level::INFO);
-    let (config, sources) = match load(&args.config).and_then(|config| {
+    let (config, running, sources) = match load(&args.config).and_then(|config| {
         let sources = config.build_sources().map_err(|error| error.to_string())?;
-        Ok((config, sources))
+        Ok((config, reload::table(&args.config)?, sources))
     }) {
         Ok(loaded) => loaded,
         Err(message) => {
@@ -33,18 +40,30 @@ pub async fn run(args: PoolArgs) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let started = match shutdown::on_signal() {
-        Ok(token) => Pool::start(&config, sources, token).await.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
+    let started = async {
+        // Heard from the beginning: by default it kills.
+        let hangups = signal(SignalKind::hangup()).map_err(|error| error.to_string())?;
+        let mut beginning = if args.take_over {
+            Beginning::take_over(&config.data_dir).await.map_err(|error| format!("can not take over: {error}"))?
+        } else {
+            Beginning::default()
+        };
+        beginning.inherited.extend(Inherited::from_service_manager());
+        let token = shutdown::on_signal().map_err(|error| error.to_string())?;
+        let pool = Pool::begin(&config, sources, beginning, token).await.map_err(|error| error.to_string())?;
+        Ok::<_, String>((pool, hangups))
     };
+    let started = started.await;
     match started {
-        Ok(pool) => {
+        Ok((pool, hangups)) => {
             if let Some(authority) = pool.authority() {
                 for address in pool.addresses() {
                     tracing::info!("miners connect to stratum2+tcp://{address}/{authority}");
                 }
             }
+            let reloads = tokio::spawn(reload::on_hangup(hangups, args.config, running, pool.reloader()));
             pool.join().await;
+            reloads.abort();
             ExitCode::SUCCESS
         }
         Err(message) => {
@@ -72,7 +91,7 @@ pub fn check(path: &std::path::Path) -> Result<(), String> {
     Ok(())
 }
 
-fn load(path: &std::path::Path) -> Result<PoolConfig, String> {
+pub(crate) fn load(path: &std::path::Path) -> Result<PoolConfig, String> {
     let config: PoolConfig = config::load(path, ENVIRONMENT, std::env::vars()).map_err(|error| error.to_string())?;
     config.check().map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(config)

@@ -5,11 +5,13 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use bitcoin::{Network, ScriptBuf};
 use roles_logic_sv2::{accounting::AckLimits, job::JobError};
 use serde::Deserialize;
+use stratum_runtime::listener::Proxies;
 use template_source::{
     TemplateSource,
     config::{InvalidSource, SourceConfig},
 };
 
+pub use crate::limits::Limits;
 use crate::{
     blocks::CONFIRMATIONS,
     hub::Failover,
@@ -86,12 +88,20 @@ pub struct Listen {
     /// How miners may be paid here; the first holds for those who name no policy.
     #[serde(default = "pool_only")]
     pub policies: Vec<Policy>,
+    /// Name of the socket to use if a service manager has opened it; else one that it has opened for the same address is used.
+    pub socket: Option<String>,
+    /// Whether an IPv6 address takes IPv6 alone; `[::]` takes both otherwise.
+    #[serde(default)]
+    pub ipv6_only: bool,
+    /// Load balancers that say for whom they speak.
+    #[serde(default)]
+    pub proxy: Proxies,
 }
 
 impl Listen {
     /// With noise, for miners under the pool's policy.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, noise: yes(), policies: pool_only() }
+        Self { address, noise: yes(), policies: pool_only(), socket: None, ipv6_only: false, proxy: Proxies::default() }
     }
 }
 
@@ -204,40 +214,6 @@ impl Default for Shares {
     }
 }
 
-/// What a peer may use up. The defaults suit a pool for everybody.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Open connections in all; more wait in the system's queue.
-    pub connections: usize,
-    /// Channels on one connection.
-    pub channels: usize,
-    /// Longest message from a miner, in bytes.
-    pub message_bytes: u32,
-    /// Seconds for the noise handshake.
-    pub handshake_seconds: u64,
-    /// Seconds from then on for SetupConnection.
-    pub setup_seconds: u64,
-    /// Seconds from then on for the first channel.
-    pub first_channel_seconds: u64,
-    /// A peer whose oldest unsent byte is this old is dropped.
-    pub unsent_seconds: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 10_000,
-            channels: 4_096,
-            message_bytes: 128 * 1024,
-            handshake_seconds: 10,
-            setup_seconds: 10,
-            first_channel_seconds: 60,
-            unsent_seconds: 30,
-        }
-    }
-}
-
 /// Why a configuration makes no pool.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidConfig {
@@ -345,6 +321,7 @@ impl PoolConfig {
         if self.certificate_hours == 0 {
             return other("certificate_hours: expected at least 1");
         }
+        self.limits.check().map_err(InvalidConfig::Other)?;
         Ok(script)
     }
 
@@ -399,11 +376,10 @@ mod tests {
         assert!(matches!(config.check(), Err(InvalidConfig::Payout(_))), "an operator must set it");
         config.payout = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4".into();
         config.check().unwrap();
-        let Limits { connections, channels, message_bytes, .. } = config.limits;
-        assert_eq!((connections, channels, message_bytes), (10_000, 4_096, 131_072), "the file states the defaults");
         let Nodes { stuck_seconds, settle_seconds, confirmations } = Nodes::default();
         assert_eq!((config.nodes.stuck_seconds, config.nodes.settle_seconds), (stuck_seconds, settle_seconds));
         assert_eq!(config.nodes.confirmations, confirmations);
+        assert_eq!(format!("{:?}", config.limits), format!("{:?}", Limits::default()), "the file states the defaults");
     }
 
     #[test]
@@ -439,5 +415,6 @@ mod tests {
         );
         assert!(error(|c| c.shares.job_refresh_seconds = 0).contains("job_refresh_seconds"));
         assert!(error(|c| c.certificate_hours = 0).contains("certificate_hours"));
+        assert!(error(|c| c.limits.half_open = 0).contains("limits.half_open"));
     }
 }

@@ -289,8 +289,8 @@ impl Hub {
     }
 
     /// Takes up a block that was undecided when the last process ended.
-    pub fn restore(&mut self, block: FoundBlock, state: BlockState) {
-        self.blocks.restore(block, state);
+    pub fn restore(&mut self, now: Duration, block: FoundBlock, state: BlockState) {
+        self.with_blocks(|blocks, actions| blocks.restore(now, block, state, actions));
     }
 
     /// A source reports. An index that is not a source's is ignored.

@@ -81,27 +81,72 @@ pub enum Record {
     },
 }
 
-/// A queue of the ledger as the journal of one shard.
+/// A queue of the ledger as the journal of one shard. Until the ledger is [open](Self::open), records wait in memory, within the
+/// shard's bounds.
 pub struct LedgerJournal {
-    ledger: Arc<dyn ShareLedger>,
     /// One shard's, so that nobody waits for it.
-    queue: Mutex<Appending>,
-    /// Whom work counts for when the ledger takes no more accounts.
-    fallback: WorkerId,
-    progress: watch::Receiver<Progress>,
+    appending: Mutex<Appending>,
+    progress: watch::Sender<Progress>,
 }
 
-struct Appending {
+enum Appending {
+    Waiting { records: Vec<Record>, given: Position },
+    Open(Open),
+}
+
+struct Open {
+    ledger: Arc<dyn ShareLedger>,
     queue: Box<dyn Queue>,
     /// Kept for its room.
     records: Vec<share_ledger::Record>,
+    /// Whom work counts for when the ledger takes no more accounts.
+    fallback: WorkerId,
+    /// Positions that were given out before the ledger's own.
+    before: Position,
+}
+
+impl Default for LedgerJournal {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl LedgerJournal {
-    /// A queue of its own; `progress` comes from [`follow`].
-    pub fn new(ledger: Arc<dyn ShareLedger>, fallback: WorkerId, progress: watch::Receiver<Progress>) -> Self {
-        let queue = Mutex::new(Appending { queue: ledger.queue(), records: Vec::new() });
-        Self { ledger, queue, fallback, progress }
+    /// Without a ledger yet.
+    pub fn new() -> Self {
+        let appending = Mutex::new(Appending::Waiting { records: Vec::new(), given: 0 });
+        Self { appending, progress: watch::Sender::default() }
+    }
+
+    /// Appends what has waited, and from now on goes on in the ledger. Only the first ledger counts.
+    pub fn open(&self, ledger: Arc<dyn ShareLedger>, fallback: WorkerId) {
+        let mut appending = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
+        let Appending::Waiting { records, given } = &mut *appending else { return };
+        let progress = ledger.progress();
+        let mut open = Open { queue: ledger.queue(), ledger, records: Vec::new(), fallback, before: *given };
+        // What has waited is durable when the last of it is.
+        let first = if records.is_empty() { 0 } else { open.append(records) };
+        follow(progress, first, open.before, self.progress.clone());
+        *appending = Appending::Open(open);
+    }
+}
+
+impl Open {
+    /// Returns the position in the ledger.
+    fn append(&mut self, records: &mut Vec<Record>) -> Position {
+        let mut converted = std::mem::take(&mut self.records);
+        converted.clear();
+        converted.extend(records.drain(..).map(|record| self.convert(record)));
+        let position = match self.queue.append(&converted) {
+            Ok(position) => position.0,
+            Err(error) => {
+                // What the shards let through fits the queue. If it ever did not, nothing must be acknowledged.
+                tracing::error!(records = converted.len(), "shares are not recorded and stay unanswered: {error}");
+                Position::MAX
+            }
+        };
+        self.records = converted;
+        position
     }
 
     fn id(&self, worker: &Worker) -> WorkerId {
@@ -130,42 +175,44 @@ impl LedgerJournal {
 
 impl Journal<Record> for LedgerJournal {
     fn append(&self, records: &mut Vec<Record>) -> Position {
-        let mut appending = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let Appending { queue, records: converted } = &mut *appending;
-        converted.clear();
-        converted.extend(records.drain(..).map(|record| self.convert(record)));
-        match queue.append(converted) {
-            Ok(position) => position.0,
-            Err(error) => {
-                // What the shards let through fits the queue. If it ever did not, nothing must be acknowledged.
-                tracing::error!(records = converted.len(), "shares are not recorded and stay unanswered: {error}");
-                Position::MAX
+        let mut appending = self.appending.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *appending {
+            Appending::Waiting { records: waiting, given } => {
+                *given += records.len() as Position;
+                waiting.append(records);
+                *given
             }
+            Appending::Open(open) => open.append(records).saturating_add(open.before),
         }
     }
 
     fn progress(&self) -> watch::Receiver<Progress> {
-        self.progress.clone()
+        self.progress.subscribe()
     }
 }
 
-/// The ledger's progress in the shards' terms, for as long as the ledger lives.
+/// The ledger's progress in a shard's terms, for as long as the ledger lives: nothing is durable before the ledger's position
+/// `first`, and the shard's positions are `before` ahead.
 ///
 /// A ledger that can not write does not count as failed: shares are taken and wait until it can, up to the shards' bound.
-pub fn follow(ledger: &dyn ShareLedger) -> watch::Receiver<Progress> {
-    let mut progress = ledger.progress();
-    let durable = progress.borrow().durable.0;
-    let (sender, receiver) = watch::channel(Progress { durable, failed: false });
+fn follow(
+    mut ledger: watch::Receiver<share_ledger::Progress>,
+    first: Position,
+    before: Position,
+    journal: watch::Sender<Progress>,
+) {
     tokio::spawn(async move {
-        while progress.changed().await.is_ok() {
-            let durable = progress.borrow_and_update().durable.0;
-            let moved = |known: &mut Progress| std::mem::replace(&mut known.durable, durable) != durable;
-            if !sender.send_if_modified(moved) && sender.is_closed() {
+        loop {
+            let durable = ledger.borrow_and_update().durable.0;
+            if durable >= first {
+                let durable = durable.saturating_add(before);
+                journal.send_if_modified(|known| std::mem::replace(&mut known.durable, durable) != durable);
+            }
+            if ledger.changed().await.is_err() {
                 return;
             }
         }
     });
-    receiver
 }
 
 /// Calls `tell` with each change of the ledger's health.
@@ -311,7 +358,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ledger = Arc::new(Ledger::open(&Config::new(folder.path())).unwrap());
         let fallback = ledger.worker(POOL_ACCOUNT, "").unwrap();
-        let journal = LedgerJournal::new(ledger.clone(), fallback, follow(&*ledger));
+        let journal = LedgerJournal::new();
+        journal.open(ledger.clone(), fallback);
         let [alice, idle] = ["alice", "idle"].map(|name| Arc::new(Worker::new(name.into(), "rig".into())));
         let at = Duration::from_secs(1_800_000_000);
         let rejects = |worker: &Arc<Worker>, count| Record::Rejects {
@@ -329,6 +377,30 @@ mod tests {
         let mut reader = Reader::open(folder.path()).unwrap();
         assert_eq!(reader.account("alice").unwrap().unwrap().totals.work, Work(2 << 40));
         assert!(reader.account("idle").unwrap().is_none(), "no work, no account");
+    }
+
+    /// A new process takes shares while the ledger is still the old one's.
+    #[tokio::test]
+    async fn what_comes_before_the_ledger_is_durable_only_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = LedgerJournal::new();
+        let alice = Arc::new(Worker::new("alice".into(), String::new()));
+        let mut early = Vec::new();
+        for n in 1..=3 {
+            early.push(share(&alice, n));
+            assert_eq!(journal.append(&mut early), Position::from(n));
+        }
+        assert_eq!(*journal.progress().borrow(), Progress::default(), "nothing is on disk");
+        let ledger = Arc::new(Ledger::open(&Config::new(folder.path())).unwrap());
+        journal.open(ledger.clone(), WorkerId::NOBODY);
+        journal.progress().wait_for(|progress| progress.durable >= 3).await.unwrap();
+        let last = journal.append(&mut vec![share(&alice, 4)]);
+        assert!(last > 3, "positions go on");
+        journal.progress().wait_for(|progress| progress.durable >= last).await.unwrap();
+        drop(journal);
+        Arc::into_inner(ledger).unwrap().close();
+        let mut reader = Reader::open(folder.path()).unwrap();
+        assert_eq!(reader.account("alice").unwrap().unwrap().totals.work, Work(4 << 40));
     }
 
     #[test]

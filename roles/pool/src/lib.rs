@@ -47,12 +47,15 @@ pub mod config;
 pub mod epoch;
 pub mod hub;
 pub mod ledger;
+pub mod limits;
 pub mod payout;
 pub mod payouts;
+pub mod reload;
 pub mod server;
 pub mod session;
 pub mod snapshot;
 pub mod store;
+pub mod succession;
 #[cfg(test)]
 mod testing;
 pub mod user;

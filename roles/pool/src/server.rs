@@ -4,11 +4,13 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    pin::Pin,
+    sync::{Arc, OnceLock},
     thread,
     time::Duration,
 };
 
+use bitcoin::BlockHash;
 use roles_logic_sv2::{
     extranonce::{Layout, LayoutError, Space},
     job::Constraints,
@@ -19,16 +21,17 @@ use share_ledger::{LEDGER_FOLDER, Ledger, OpenError, ShareLedger, WorkerId};
 use stratum_runtime::{
     core::Clock,
     identity::{Identity, KeyFileError, load_authority_key},
-    journal::{Bounds, Progress, Recording},
+    journal::{Bounds, Recording},
     key_log::{self, KeyLogFileError},
-    listener::accept_loop,
-    shard::{Limits, Security, Service, Shard, Surroundings},
+    listener::{self, Entrance, accept_loop},
+    shard::{LAST_REPORTS, Security, Service, Shard, Surroundings},
     shutdown::Shutdown,
+    sockets::Inherited,
 };
 use template_source::{Command, Event, SubmitOutcome, SubmitPath, TemplateSource, config::SourceConfig};
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, broadcast, mpsc, watch},
+    sync::{broadcast, mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
@@ -39,16 +42,18 @@ use crate::{
     hub::{Candidate, Hub, Output, PoolEvent},
     ledger::{self, BlockLog, LedgerJournal},
     payouts::{POOL_ACCOUNT, Payouts},
+    reload::Reloader,
     session::{Session, SessionConfig},
     snapshot::Snapshot,
     store::{self, BlockStore},
+    succession::{self, Beginning, Estate},
 };
 
 /// Block candidates that wait for the hub; when it is full, the shards stop reading from those who find more.
 const CANDIDATE_QUEUE: usize = 256;
 
-/// How long the shards may take to end. They give up before that.
-const LAST_CANDIDATES: Duration = Duration::from_secs(8);
+/// How long the shards may take to end once the drain is over. They give up before that.
+const LAST_CANDIDATES: Duration = Duration::from_secs(LAST_REPORTS.as_secs() + 3);
 
 /// Events of all sources that wait for the hub.
 const SOURCE_QUEUE: usize = 64;
@@ -106,9 +111,8 @@ pub struct Pool {
     events: broadcast::Sender<PoolEvent>,
     tasks: Vec<JoinHandle<()>>,
     shards: Vec<Arc<Shard<Session>>>,
-    ledger: Arc<Ledger>,
-    // Held, so that no other pool uses the folder.
-    _lock: fs::File,
+    ledger: Arc<OnceLock<Arc<Ledger>>>,
+    reloader: Arc<Reloader>,
 }
 
 impl Pool {
@@ -121,6 +125,20 @@ impl Pool {
         sources: Vec<Arc<dyn TemplateSource>>,
         shutdown: Shutdown,
     ) -> Result<Self, StartError> {
+        Self::begin(config, sources, Beginning::default(), shutdown).await
+    }
+
+    /// Like [`start`](Self::start), on sockets that are open already, or in the place of a process that is still there.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn begin(
+        config: &PoolConfig,
+        sources: Vec<Arc<dyn TemplateSource>>,
+        beginning: Beginning,
+        shutdown: Shutdown,
+    ) -> Result<Self, StartError> {
+        let Beginning { mut inherited, succession } = beginning;
         config.check()?;
         let payouts = Arc::new(Payouts::new(config, LAYOUT.full_size())?);
         let identity = match &config.authority_key_file {
@@ -133,9 +151,23 @@ impl Pool {
         };
         let data = |source| StartError::Data { path: config.data_dir.clone(), source };
         fs::create_dir_all(&config.data_dir).map_err(data)?;
-        let lock = epoch::lock(&config.data_dir).map_err(data)?;
-        let epoch = epoch::next(&config.data_dir).map_err(data)?;
         let store = BlockStore::open(&config.data_dir).map_err(data)?;
+        // A successor has its epoch before anything else is its own.
+        let estate: EstateToCome = match &succession {
+            None => {
+                let estate = Estate::take(&config.data_dir, &store).map_err(data)?;
+                let ledger = open_ledger(&config.data_dir).await.map_err(StartError::Ledger)?;
+                Box::pin(std::future::ready(Ok((estate, ledger))))
+            }
+            Some(_) => {
+                let (folder, store) = (config.data_dir.clone(), store.clone());
+                Box::pin(async move {
+                    let estate = Estate::inherit(folder.clone(), store).await?;
+                    Ok((estate, inherit_ledger(&folder).await?))
+                })
+            }
+        };
+        let epoch = epoch::next(&config.data_dir).map_err(data)?;
         let constraints = payouts.constraints();
         let space = Space::new(LAYOUT, config.server_id.into(), epoch)?;
 
@@ -148,26 +180,20 @@ impl Pool {
             .with_job_refresh(Duration::from_secs(config.shares.job_refresh_seconds))
             .with_recycler(space.recycler());
         hub = hub.with_failover(config.nodes.failover()).with_confirmations(config.nodes.confirmations);
-        let shared = SharedLedger::open(&config.data_dir).await.map_err(StartError::Ledger)?;
-        let mut block_log = shared.block_log(config);
-        for (block, state) in store.undecided().map_err(data)? {
-            block_log.remember(block.hash, block.height);
-            if state == BlockState::Open {
-                tracing::warn!(hash = %block.hash, height = block.height, "found block from before the restart is submitted again");
-            }
-            hub.restore(block, state);
-        }
-        let listeners = bind(config).await?;
+        let listeners = bind(config, &mut inherited)?;
+        let sockets =
+            listeners.iter().map(std::net::TcpListener::try_clone).collect::<io::Result<_>>().map_err(data)?;
         let (events, _) = broadcast::channel(EVENT_QUEUE);
         let (snapshots, snapshot) = watch::channel(Arc::new(Snapshot::default()));
         let (candidates, found) = mpsc::channel(CANDIDATE_QUEUE);
-        shared.report_health(&events);
+        let mut books = Books::new(config);
         let shards = spawn_shards(config.shards, || Surroundings {
             clock,
             notices: snapshot.clone(),
             reports: candidates.clone(),
-            recording: Some(Recording { journal: Arc::new(shared.journal()), bounds: Bounds::default() }),
+            recording: Some(Recording { journal: books.journal(), bounds: Bounds::default() }),
             shutdown: shutdown.clone(),
+            drain: config.limits.drain(),
         })?;
         // The hub ends when the last shard has dropped its end.
         drop(candidates);
@@ -177,13 +203,21 @@ impl Pool {
             events: events.clone(),
             tasks: Vec::new(),
             shards,
-            ledger: shared.ledger,
-            _lock: lock,
+            ledger: books.ledger.clone(),
+            reloader: Arc::new(Reloader::new(config, &space, &payouts)),
         };
-        pool.listen(config, listeners, &space, &payouts, &shutdown);
+        let accepting = shutdown.child_token();
+        let accepts = pool.listen(config, listeners, clock, &accepting).map_err(data)?;
+        if let Some(succession) = succession {
+            pool.tasks.push(tokio::spawn(succession::confirm(succession, snapshots.subscribe(), shutdown.clone())));
+        }
+        let (owned, owns) = oneshot::channel();
+        let folder = config.data_dir.clone();
+        let offer = succession::offer(folder, owns, sockets, (accepting, accepts), shutdown.clone());
+        pool.tasks.push(tokio::spawn(offer));
         let store = store::Writer::start(move |block, state| store.write(block, state)).map_err(data)?;
-        let driver = Driver::new(clock, hub, sources, constraints, snapshots, events, store, block_log);
-        pool.tasks.push(tokio::spawn(driver.run(found, shutdown)));
+        let driver = Driver::new(clock, hub, sources, constraints, snapshots, events, store, books);
+        pool.tasks.push(tokio::spawn(driver.run(found, (estate, owned), config.limits.drain(), shutdown)));
         Ok(pool)
     }
 
@@ -195,6 +229,11 @@ impl Pool {
     /// The public authority key that miners need, where a listener uses noise.
     pub fn authority(&self) -> Option<noise_sv2::AuthorityPublicKey> {
         self.identity.as_ref().map(|identity| identity.public_key())
+    }
+
+    /// Changes what can be changed while the pool runs.
+    pub fn reloader(&self) -> Arc<Reloader> {
+        self.reloader.clone()
     }
 
     /// What happens from now on. A receiver that is too slow misses events.
@@ -222,27 +261,25 @@ impl Pool {
     }
 
     fn listen(
-        &mut self,
+        &self,
         config: &PoolConfig,
-        listeners: Vec<TcpListener>,
-        space: &Space,
-        payouts: &Arc<Payouts>,
+        listeners: Vec<std::net::TcpListener>,
+        clock: Clock,
         shutdown: &Shutdown,
-    ) {
-        let limits = Limits {
-            message_bytes: config.limits.message_bytes,
-            handshake: Duration::from_secs(config.limits.handshake_seconds),
-            unsent: Duration::from_secs(config.limits.unsent_seconds),
-        };
-        let places = Arc::new(Semaphore::new(config.limits.connections.min(Semaphore::MAX_PERMITS)));
-        for (listener, listen) in listeners.into_iter().zip(&config.listen) {
+    ) -> io::Result<Vec<JoinHandle<()>>> {
+        let limits = config.limits.of_connections();
+        let gate = config.limits.gate();
+        let (places, timeouts, shutdown) = (config.limits.places(), config.limits.of_sockets(), shutdown.clone());
+        let entrance = Entrance { clock, places, gate: gate.clone(), timeouts, shutdown };
+        let mut accepts = Vec::new();
+        let listeners = listeners.into_iter().zip(&config.listen).zip(self.reloader.sessions());
+        for (index, ((listener, listen), sessions)) in listeners.enumerate() {
             let security = match (&self.identity, listen.noise) {
                 (Some(identity), true) => Security::Noise(identity.clone()),
                 _ => Security::Plain,
             };
-            let session = Arc::new(session_config(config, listen, space.clone(), payouts.clone()));
-            let make = Arc::new(move |now, peer| Session::new(now, peer, session.clone()));
-            let service = Arc::new(Service { security, limits, make });
+            let make = Arc::new(move |now, peer| Session::new(now, peer, sessions.borrow().clone()));
+            let service = Arc::new(Service { security, limits, gate: gate.clone(), listener: index, make });
             let shards = self.shards.clone();
             let mut turn = 0;
             let serve = move |connection| {
@@ -251,26 +288,35 @@ impl Pool {
                 }
                 turn += 1;
             };
-            self.tasks.push(tokio::spawn(accept_loop(listener, places.clone(), shutdown.clone(), serve)));
+            let listener = TcpListener::from_std(listener)?;
+            accepts.push(tokio::spawn(accept_loop(listener, index, listen.proxy.clone(), entrance.clone(), serve)));
         }
+        Ok(accepts)
     }
 }
 
-async fn bind(config: &PoolConfig) -> Result<Vec<TcpListener>, StartError> {
+fn bind(config: &PoolConfig, inherited: &mut Inherited) -> Result<Vec<std::net::TcpListener>, StartError> {
     let mut listeners = Vec::new();
     for listen in &config.listen {
         let address = listen.address;
-        let listener = TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
-        let local = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
-        tracing::info!(address = %local, noise = listen.noise, "listening for miners");
+        let failed = |source| StartError::Listen { address, source };
+        let passed = inherited.take(listen.socket.as_deref(), address);
+        let inherited = passed.is_some();
+        let listener = passed.map_or_else(|| listener::listen(address, listen.ipv6_only), Ok).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let local = listener.local_addr().map_err(failed)?;
+        tracing::info!(address = %local, noise = listen.noise, inherited, "listening for miners");
         listeners.push(listener);
+    }
+    for address in inherited.left_over() {
+        tracing::warn!(%address, "a socket that was passed is not in the configuration, and is closed");
     }
     Ok(listeners)
 }
 
 fn spawn_shards(
     wanted: usize,
-    surroundings: impl Fn() -> Surroundings<Session>,
+    mut surroundings: impl FnMut() -> Surroundings<Session>,
 ) -> Result<Vec<Arc<Shard<Session>>>, StartError> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let count = if wanted == 0 { cores } else { wanted };
@@ -297,6 +343,7 @@ pub fn session_config(config: &PoolConfig, listen: &Listen, space: Space, payout
         max_channels: config.limits.channels,
         setup: Duration::from_secs(config.limits.setup_seconds),
         first_channel: Duration::from_secs(config.limits.first_channel_seconds),
+        limits: config.limits.of_sessions(),
     }
 }
 
@@ -314,7 +361,17 @@ struct Driver {
     snapshots: watch::Sender<Arc<Snapshot>>,
     events: broadcast::Sender<PoolEvent>,
     store: store::Writer,
-    block_log: BlockLog,
+    books: Books,
+}
+
+/// The data folder, when it is this process' own.
+type EstateToCome = Pin<Box<dyn Future<Output = io::Result<(Estate, Arc<Ledger>)>> + Send>>;
+
+async fn come<T>(estate: &mut Option<(EstateToCome, T)>) -> io::Result<(Estate, Arc<Ledger>)> {
+    match estate {
+        Some((estate, _)) => estate.await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Driver {
@@ -327,7 +384,7 @@ impl Driver {
         snapshots: watch::Sender<Arc<Snapshot>>,
         events: broadcast::Sender<PoolEvent>,
         store: store::Writer,
-        block_log: BlockLog,
+        books: Books,
     ) -> Self {
         let constraints = template_source::Constraints {
             max_additional_size: constraints.max_additional_size,
@@ -349,51 +406,84 @@ impl Driver {
                 let _ = sender.send((index, Event::Down { reason, retry_in: Duration::MAX })).await;
             });
         }
-        Self { clock, hub, commands, source_events, snapshots, events, store, block_log }
+        Self { clock, hub, commands, source_events, snapshots, events, store, books }
     }
 
-    async fn run(mut self, mut candidates: mpsc::Receiver<Candidate>, shutdown: Shutdown) {
+    /// Goes on after shutdown until the last shard has ended. `estate` comes with a word for who waits for it.
+    async fn run(
+        mut self,
+        mut candidates: mpsc::Receiver<Candidate>,
+        estate: (EstateToCome, oneshot::Sender<()>),
+        drain: Duration,
+        shutdown: Shutdown,
+    ) {
+        let mut estate = Some(estate);
+        // Released when all is on the disk.
+        let mut lock = None;
+        let mut give_up = None;
         loop {
             self.carry_out();
             let deadline = self.hub.poll_timeout();
-            let timer = async {
-                match deadline {
-                    Some(at) => tokio::time::sleep_until(self.clock.instant(at)).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => break,
+                taken = come(&mut estate) => {
+                    lock = self.take_up(taken);
+                    if let Some((_, owned)) = estate.take().filter(|_| lock.is_some()) {
+                        // Nobody waits for it when all has ended.
+                        let _ = owned.send(());
+                    }
+                }
+                () = shutdown.cancelled(), if give_up.is_none() => {
+                    give_up = Some(self.clock.now() + drain + LAST_CANDIDATES);
+                }
+                () = self.clock.sleep_until(give_up) => {
+                    tracing::error!("a shard did not end within {:?}", drain + LAST_CANDIDATES);
+                    break;
+                }
                 // Candidates first: a block is worth more than a template.
-                Some(candidate) = candidates.recv() => self.candidate(candidate),
+                candidate = candidates.recv() => match candidate {
+                    Some(candidate) => self.candidate(candidate),
+                    // The shards end when they have told of what was found in the last moment.
+                    None => break,
+                },
                 Some((source, event)) = self.source_events.recv() => {
                     self.hub.handle_source(self.clock.now(), source, event);
                 }
-                () = timer => self.hub.handle_timeout(self.clock.now()),
+                () = self.clock.sleep_until(deadline) => self.hub.handle_timeout(self.clock.now()),
             }
-        }
-        // What was found in the last moment is still submitted and written: the shards end when they have told of it.
-        let last = async {
-            while let Some(candidate) = candidates.recv().await {
-                self.candidate(candidate);
-                self.carry_out();
-            }
-        };
-        if tokio::time::timeout(LAST_CANDIDATES, last).await.is_err() {
-            tracing::error!("a shard did not end within {LAST_CANDIDATES:?}");
         }
         let store = self.store;
         if let Err(error) = tokio::task::spawn_blocking(move || store.finish()).await {
             tracing::error!("found blocks could not be written: {error}");
         }
+        drop(lock);
+    }
+
+    /// Sees to the blocks of the processes before this one.
+    fn take_up(&mut self, estate: io::Result<(Estate, Arc<Ledger>)>) -> Option<fs::File> {
+        let (Estate { lock, blocks }, ledger) = match estate {
+            Ok(estate) => estate,
+            Err(error) => {
+                tracing::error!("the data folder can not be taken up, so that no share is acknowledged: {error}");
+                return None;
+            }
+        };
+        for (block, state) in blocks {
+            if state == BlockState::Open {
+                tracing::warn!(hash = %block.hash, height = block.height, "found block from before the restart is submitted again");
+            }
+            self.books.remember(block.hash, block.height);
+            self.hub.restore(self.clock.now(), block, state);
+        }
+        self.books.open(ledger, &self.events);
+        Some(lock)
     }
 
     fn candidate(&mut self, candidate: Candidate) {
         let now = self.clock.now();
         let found = candidate.clone();
         if let Some(height) = self.hub.handle_candidate(now, candidate) {
-            self.block_log.found(now, height, &found.candidate, &found.finder);
+            self.books.note(now, Note::Found(height, found));
         }
     }
 
@@ -408,7 +498,7 @@ impl Driver {
                 Output::Persist { block, state } => self.store.write(block, state),
                 Output::Event(event) => {
                     log(&event);
-                    self.block_log.note(self.clock.now(), &event);
+                    self.books.note(self.clock.now(), Note::Event(event.clone()));
                     // Nobody needs to be watching.
                     let _ = self.events.send(event);
                 }
@@ -435,35 +525,82 @@ impl Driver {
     }
 }
 
-/// The ledger, and what is known of its progress.
-struct SharedLedger {
-    ledger: Arc<Ledger>,
-    progress: watch::Receiver<Progress>,
-    fallback: WorkerId,
+async fn open_ledger(data_dir: &Path) -> Result<Arc<Ledger>, OpenError> {
+    let config = share_ledger::Config::new(data_dir.join(LEDGER_FOLDER));
+    let path = config.folder.clone();
+    // It reads the end of its log.
+    let opened = tokio::task::spawn_blocking(move || Ledger::open(&config)).await;
+    opened.unwrap_or_else(|error| Err(OpenError::Io { path, error: io::Error::other(error) })).map(Arc::new)
 }
 
-impl SharedLedger {
-    async fn open(data_dir: &Path) -> Result<Self, OpenError> {
-        let config = share_ledger::Config::new(data_dir.join(LEDGER_FOLDER));
-        let path = config.folder.clone();
-        // It reads the end of its log.
-        let opened = tokio::task::spawn_blocking(move || Ledger::open(&config)).await;
-        let ledger = opened.unwrap_or_else(|error| Err(OpenError::Io { path, error: io::Error::other(error) }))?;
+/// Waits for the process before this one to let go of the ledger.
+async fn inherit_ledger(data_dir: &Path) -> io::Result<Arc<Ledger>> {
+    loop {
+        match open_ledger(data_dir).await {
+            Err(OpenError::InUse(_)) => tokio::time::sleep(succession::LOOK).await,
+            opened => return opened.map_err(io::Error::other),
+        }
+    }
+}
+
+/// Notes of blocks that may wait until the ledger is this process' own; further ones are lost to the ledger, not to the nodes.
+const MAX_WAITING_NOTES: usize = 4_096;
+
+/// What the ledger is to know of blocks.
+enum Note {
+    Found(u32, Candidate),
+    Event(PoolEvent),
+}
+
+/// The ledger's side of the pool: the shards' journals and the life of blocks. What comes before the ledger is this process' own
+/// waits, and so do the acknowledgements of its shares.
+struct Books {
+    ledger: Arc<OnceLock<Arc<Ledger>>>,
+    journals: Vec<Arc<LedgerJournal>>,
+    nodes: Vec<String>,
+    blocks: Option<BlockLog>,
+    /// Blocks from before this process.
+    known: Vec<(BlockHash, u32)>,
+    waiting: Vec<(Duration, Note)>,
+}
+
+impl Books {
+    fn new(config: &PoolConfig) -> Self {
+        Self {
+            ledger: Arc::default(),
+            journals: Vec::new(),
+            nodes: config.source.iter().map(node_name).collect(),
+            blocks: None,
+            known: Vec::new(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// For one shard.
+    fn journal(&mut self) -> Arc<LedgerJournal> {
+        let journal = Arc::new(LedgerJournal::new());
+        self.journals.push(journal.clone());
+        journal
+    }
+
+    fn remember(&mut self, hash: BlockHash, height: u32) {
+        self.known.push((hash, height));
+    }
+
+    fn note(&mut self, now: Duration, note: Note) {
+        match (&mut self.blocks, note) {
+            (Some(blocks), Note::Found(height, found)) => blocks.found(now, height, &found.candidate, &found.finder),
+            (Some(blocks), Note::Event(event)) => blocks.note(now, &event),
+            (None, note) if self.waiting.len() < MAX_WAITING_NOTES => self.waiting.push((now, note)),
+            (None, _) => tracing::error!("the ledger will not know all of what happened before it was taken over"),
+        }
+    }
+
+    /// The ledger is this process' own from now on.
+    fn open(&mut self, ledger: Arc<Ledger>, events: &broadcast::Sender<PoolEvent>) {
         // The pool's own account is there from the first start.
         let fallback = ledger.worker(POOL_ACCOUNT, "").unwrap_or(WorkerId::NOBODY);
-        Ok(Self { progress: ledger::follow(&ledger), ledger: Arc::new(ledger), fallback })
-    }
-
-    /// A queue for one shard.
-    fn journal(&self) -> LedgerJournal {
-        LedgerJournal::new(self.ledger.clone(), self.fallback, self.progress.clone())
-    }
-
-    fn block_log(&self, config: &PoolConfig) -> BlockLog {
-        BlockLog::new(self.ledger.clone(), config.source.iter().map(node_name).collect())
-    }
-
-    fn report_health(&self, events: &broadcast::Sender<PoolEvent>) {
+        self.journals.iter().for_each(|journal| journal.open(ledger.clone(), fallback));
         let tell = |make: fn(Option<String>) -> PoolEvent| {
             let events = events.clone();
             move |failing| {
@@ -473,8 +610,16 @@ impl SharedLedger {
                 let _ = events.send(event);
             }
         };
-        ledger::watch_health(self.ledger.health(), tell(|failing| PoolEvent::Ledger { failing }));
-        ledger::watch_health(self.ledger.index_health(), tell(|failing| PoolEvent::LedgerIndex { failing }));
+        ledger::watch_health(ledger.health(), tell(|failing| PoolEvent::Ledger { failing }));
+        ledger::watch_health(ledger.index_health(), tell(|failing| PoolEvent::LedgerIndex { failing }));
+        let mut blocks = BlockLog::new(ledger.clone(), std::mem::take(&mut self.nodes));
+        self.known.drain(..).for_each(|(hash, height)| blocks.remember(hash, height));
+        self.blocks = Some(blocks);
+        for (at, note) in std::mem::take(&mut self.waiting) {
+            self.note(at, note);
+        }
+        // It is set once: the data folder comes once.
+        let _ = self.ledger.set(ledger);
     }
 }
 

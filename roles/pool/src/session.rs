@@ -1,6 +1,7 @@
 //! One miner's connection: setup, channels, jobs, shares (sv2-spec §3.6, §5.3). Sans-io.
 
 mod announce;
+mod conduct;
 mod open;
 #[cfg(test)]
 mod tests;
@@ -9,7 +10,7 @@ mod vardiff;
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use binary_sv2::Str0_255;
-use common_messages_sv2::{CommonMessages, SetupConnectionError, SetupConnectionSuccess};
+use common_messages_sv2::{CommonMessages, Reconnect, SetupConnectionError, SetupConnectionSuccess};
 use const_sv2::error_code;
 use extensions_sv2::ExtensionNegotiation;
 use framing_sv2::Header;
@@ -28,11 +29,16 @@ use roles_logic_sv2::{
     share::{RejectReason, Rules, Share, Verdict},
     vardiff::Vardiff,
 };
-use stratum_runtime::core::{Core, Sink};
+use stratum_runtime::{
+    bucket::TokenBucket,
+    core::{Core, Sink},
+};
 
+use self::conduct::Conduct;
 use crate::{
     hub::Candidate,
     ledger::{Record, RejectCounts, Worker},
+    limits::SessionLimits,
     payouts::{Payee, Payouts},
     snapshot::Snapshot,
     user::Policy,
@@ -90,6 +96,8 @@ pub struct SessionConfig {
     pub setup: Duration,
     /// Time from then on for the first channel.
     pub first_channel: Duration,
+    /// What a connection may use up.
+    pub limits: SessionLimits,
 }
 
 /// A miner's connection.
@@ -110,6 +118,9 @@ pub struct Session {
     /// When a batch of acknowledgements ends by time.
     ack_at: Option<Duration>,
     rejects: Rejects,
+    conduct: Conduct,
+    /// The server is about to end.
+    draining: bool,
     peer: SocketAddr,
     label: String,
 }
@@ -163,6 +174,8 @@ struct OpenChannel {
     spares_used: usize,
     /// Refused shares that are yet to be recorded.
     rejects: RejectCounts,
+    /// Invalid shares that it may still submit.
+    invalid_shares: TokenBucket,
 }
 
 /// What a channel knows of tips and jobs.
@@ -192,6 +205,8 @@ impl Session {
         let deadline = Some(now + config.setup);
         let label = peer.to_string();
         Self {
+            conduct: Conduct::new(now, config.limits),
+            draining: false,
             config,
             state: State::AwaitSetup,
             deadline,
@@ -218,11 +233,18 @@ impl Session {
         sink.disconnect(reason);
     }
 
+    /// Closes a connection that no honest peer could have made, before anything was opened on it.
+    fn close_for_abuse<S: Sink>(&mut self, sink: &mut S, reason: impl std::fmt::Display) {
+        self.state = State::Closed;
+        self.deadline = None;
+        sink.disconnect_for_abuse(reason);
+    }
+
     fn setup<S: Sink>(&mut self, now: Duration, header: Header, payload: &[u8], sink: &mut S) {
         let message = match CommonMessages::decode(header.message_type(), payload) {
             Ok(CommonMessages::SetupConnection(message)) if header.extension_type() == 0 => message,
-            Ok(_) => return self.close(sink, "expected SetupConnection first (sv2-spec §3.6.1)"),
-            Err(error) => return self.close(sink, format_args!("expected SetupConnection first: {error}")),
+            Ok(_) => return self.close_for_abuse(sink, "expected SetupConnection first (sv2-spec §3.6.1)"),
+            Err(error) => return self.close_for_abuse(sink, format_args!("expected SetupConnection first: {error}")),
         };
         match Support::MINING.answer(&Request::from(&message)) {
             Ok(accepted) => {
@@ -234,6 +256,7 @@ impl Session {
                 self.state = State::Open(terms);
                 self.deadline = Some(now + self.config.first_channel);
                 sink.send(&SetupConnectionSuccess::from(accepted));
+                self.ask_to_reconnect(sink);
             }
             Err(refused) => {
                 sink.send(&SetupConnectionError::from(refused));
@@ -267,6 +290,7 @@ impl Session {
         message: Mining<'_>,
         sink: &mut S,
     ) {
+        self.conduct.count(now, &message);
         match message {
             Mining::OpenStandardMiningChannel(request) => self.open_standard(now, terms, &request, sink),
             Mining::OpenExtendedMiningChannel(request) => self.open_extended(now, terms, &request, sink),
@@ -338,7 +362,11 @@ impl Session {
         let Some(open) = self.channels.get_mut(id) else {
             self.rejects.astray.count(RejectReason::InvalidChannelId);
             self.rejects.at.get_or_insert(now + REJECTS_INTERVAL);
-            return refuse(id, sequence_number, RejectReason::InvalidChannelId, sink);
+            refuse(id, sequence_number, RejectReason::InvalidChannelId, sink);
+            if !self.conduct.tolerates_astray(now) {
+                self.close(sink, "too many shares for channels that are not open");
+            }
+            return;
         };
         let verdict = open.channel.submit(now, share);
         // A block comes before everything else, whatever is wrong with the share.
@@ -348,6 +376,7 @@ impl Session {
         match verdict {
             Verdict::Accepted { work, difficulty, hash, .. } => {
                 tracing::trace!(peer = self.label, channel = id.0, difficulty, "share accepted");
+                self.conduct.last_work = Some(now);
                 let record = Record::Share { worker: open.worker.clone(), at: now, work, hash };
                 // Either bound is the journal's, and met when it is far behind.
                 let taken = open.acks.begin(sequence_number, work).ok().filter(|ticket| {
@@ -382,7 +411,31 @@ impl Session {
                 open.rejects.count(reason);
                 self.rejects.at.get_or_insert(now + REJECTS_INTERVAL);
                 refuse(id, sequence_number, reason, sink);
+                if !self.conduct.tolerates(now, &mut open.invalid_shares, reason) {
+                    self.close_flooded(id, sink);
+                }
             }
+        }
+    }
+
+    /// Sends the peer to the same endpoint again, once it may be spoken to.
+    fn ask_to_reconnect<S: Sink>(&mut self, sink: &mut S) {
+        if self.draining && matches!(self.state, State::Open(_)) {
+            self.acknowledge(sink);
+            sink.send(&Reconnect { new_host: Str0_255::from_truncated(""), new_port: 0 });
+        }
+    }
+
+    /// Closes a channel that has submitted too many invalid shares, and then its connection.
+    fn close_flooded<S: Sink>(&mut self, id: ChannelId, sink: &mut S) {
+        self.acknowledge(sink);
+        let closed = self.channels.close(id);
+        self.rejects.closed.extend(closed.into_iter().map(|mut open| open.take_rejects()));
+        let reason_code = Str0_255::from_truncated("too-many-invalid-shares");
+        sink.send(&CloseChannel { channel_id: id.0, reason_code });
+        tracing::info!(peer = self.label, channel = id.0, "channel closed: too many invalid shares");
+        if self.channels.is_empty() || !self.conduct.tolerates_loss() {
+            self.close(sink, "too many invalid shares");
         }
     }
 
@@ -529,6 +582,23 @@ impl Core for Session {
         if self.rejects.at.is_some_and(|at| at <= now) || !self.rejects.closed.is_empty() {
             self.record_rejects(now, sink);
         }
+    }
+
+    fn handle_drain<S: Sink<Report = Candidate>>(&mut self, _now: Duration, sink: &mut S) {
+        self.draining = true;
+        self.ask_to_reconnect(sink);
+    }
+
+    fn is_established(&self) -> bool {
+        matches!(self.state, State::Open(_)) && !self.channels.is_empty()
+    }
+
+    fn last_work(&self) -> Option<Duration> {
+        self.conduct.last_work
+    }
+
+    fn paused_until(&self) -> Option<Duration> {
+        self.conduct.paused_until()
     }
 
     fn outbound_limit(&self) -> usize {

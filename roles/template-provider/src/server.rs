@@ -6,10 +6,12 @@ use bitcoin::Network;
 use network_helpers::ServerSecurity;
 use noise_sv2::AuthorityPublicKey;
 use stratum_runtime::{
+    bucket::Rate,
     core::Clock,
+    gate::{Gate, GateLimits},
     identity::{Identity, KeyFileError, load_authority_key},
     key_log::{self, KeyLogFileError},
-    listener::accept_loop,
+    listener::{self, Entrance, Proxies, SocketTimeouts, accept_loop},
     shutdown::Shutdown,
 };
 use template_source::{Constraints, Event, Template, TemplateSource};
@@ -28,6 +30,9 @@ use crate::{
 
 /// Clients that are gone while found blocks of theirs are still being delivered. Blocks of further ones are not tried again.
 pub const LINGERING_CLIENTS: usize = 64;
+
+/// After so much silence the system asks whether a client is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// Why a Template Provider did not start.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +98,7 @@ impl TemplateProvider {
             shutdown: shutdown.clone(),
         });
         let mut provider = Self { addresses: Vec::new(), identity, tasks: Vec::new() };
-        provider.listen(config, &context).await?;
+        provider.listen(config, &context)?;
         provider.tasks.push(tokio::spawn(watch(source, config.network, shutdown)));
         Ok(provider)
     }
@@ -117,30 +122,39 @@ impl TemplateProvider {
         }
     }
 
-    async fn listen(&mut self, config: &TemplateProviderConfig, context: &Arc<Context>) -> Result<(), StartError> {
-        let places = Arc::new(Semaphore::new(config.limits.clients.min(Semaphore::MAX_PERMITS)));
+    fn listen(&mut self, config: &TemplateProviderConfig, context: &Arc<Context>) -> Result<(), StartError> {
+        // Clients are few and known: the number of places is all that the gate has to keep.
+        let clients = config.limits.clients.min(Semaphore::MAX_PERMITS);
+        let never = Rate { per_second: 0.0, burst: f64::INFINITY };
+        let limits = GateLimits { half_open: clients, per_address: clients, offences: never, ban: Duration::ZERO };
+        let entrance = Entrance {
+            clock: context.clock,
+            places: Arc::new(Semaphore::new(clients)),
+            gate: Gate::new(limits),
+            timeouts: SocketTimeouts { keepalive: KEEPALIVE, unacknowledged: context.unsent },
+            shutdown: context.shutdown.clone(),
+        };
         let mut listeners = Vec::new();
         for listen in &config.listen {
             let address = listen.address;
             let failed = |source| StartError::Listen { address, source };
-            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            let listener = listener::listen(address, false).and_then(TcpListener::from_std).map_err(failed)?;
             let local = listener.local_addr().map_err(failed)?;
             tracing::info!(address = %local, noise = listen.noise, "listening for Template Distribution");
             self.addresses.push(local);
             listeners.push((listener, self.identity.clone().filter(|_| listen.noise)));
         }
         for (listener, identity) in listeners {
-            self.tasks.push(tokio::spawn(accept(listener, identity, places.clone(), context.clone())));
+            self.tasks.push(tokio::spawn(accept(listener, identity, entrance.clone(), context.clone())));
         }
         Ok(())
     }
 }
 
 /// Accepts clients until shutdown, then waits for their tasks.
-async fn accept(listener: TcpListener, identity: Option<Arc<Identity>>, places: Arc<Semaphore>, context: Arc<Context>) {
+async fn accept(listener: TcpListener, identity: Option<Arc<Identity>>, entrance: Entrance, context: Arc<Context>) {
     let mut clients = JoinSet::new();
-    let shutdown = context.shutdown.clone();
-    accept_loop(listener, places, shutdown, |accepted| {
+    accept_loop(listener, 0, Proxies::default(), entrance, |accepted| {
         while let Some(ended) = clients.try_join_next() {
             if let Err(error) = ended {
                 tracing::error!("a client's task failed: {error}");

@@ -114,6 +114,7 @@ impl Rig {
             max_channels: MAX_CHANNELS,
             setup: Duration::from_secs(10),
             first_channel: Duration::from_secs(60),
+            limits: pool::config::Limits::default().of_sessions(),
         };
         let peer = ([127, 0, 0, 1], 1).into();
         let session = Session::new(START, peer, Arc::new(config));

@@ -14,7 +14,7 @@ use noise_sv2::AuthorityPublicKey;
 use pool::{
     Pool, PoolConfig, PoolEvent,
     blocks::{BlockState, FoundBlock},
-    config::{Listen, Nodes, Shares},
+    config::{Limits, Listen, Nodes, Shares},
     user::Policy,
 };
 use roles_logic_sv2::channel::client::{ClientChannel, Submission};
@@ -64,6 +64,8 @@ impl TestPool {
             source: vec![SourceConfig::Devnet { nbits: None }],
             nodes: Nodes { settle_seconds: 0, ..Nodes::default() },
             shares: Shares { ntime_tolerance: 7200, ..Shares::default() },
+            // Miners of these tests do not go when they are told to.
+            limits: Limits { drain_seconds: 0, ..Limits::default() },
             ..PoolConfig::new(Network::Regtest, &format!("raw({PAYOUT_SCRIPT})"), folder.path().join("data"))
         };
         change(&mut config);

@@ -88,6 +88,48 @@ pub fn parse<T: DeserializeOwned>(
     table.try_into().map_err(|e: toml::de::Error| invalid(e.to_string()))
 }
 
+/// The keys that differ between two configurations, those of tables with a dot. Arrays are compared as a whole.
+pub fn differences(before: &toml::Table, after: &toml::Table) -> Vec<String> {
+    let mut keys: Vec<_> = before.keys().chain(after.keys().filter(|key| !before.contains_key(*key))).collect();
+    keys.sort();
+    let empty = toml::Table::new();
+    let mut found = Vec::new();
+    for key in keys {
+        match (before.get(key), after.get(key)) {
+            (before, after) if before == after => {}
+            // A table that is missing is one without keys.
+            (Some(toml::Value::Table(before)), None) => prefixed(key, differences(before, &empty), &mut found),
+            (None, Some(toml::Value::Table(after))) => prefixed(key, differences(&empty, after), &mut found),
+            (Some(toml::Value::Table(before)), Some(toml::Value::Table(after))) => {
+                prefixed(key, differences(before, after), &mut found);
+            }
+            _ => found.push(key.clone()),
+        }
+    }
+    found
+}
+
+fn prefixed(table: &str, keys: Vec<String>, found: &mut Vec<String>) {
+    found.extend(keys.into_iter().map(|key| format!("{table}.{key}")));
+}
+
+/// Makes the value of a key, as [`differences`] names it, the same in `to` as in `from`.
+pub fn copy(key: &str, from: &toml::Table, to: &mut toml::Table) {
+    let Some((table, rest)) = key.split_once('.') else {
+        match from.get(key) {
+            Some(value) => drop(to.insert(key.to_owned(), value.clone())),
+            None => drop(to.remove(key)),
+        }
+        return;
+    };
+    let empty = toml::Table::new();
+    let from = from.get(table).and_then(toml::Value::as_table).unwrap_or(&empty);
+    let to = to.entry(table).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    if let Some(to) = to.as_table_mut() {
+        copy(rest, from, to);
+    }
+}
+
 /// Sets the key at `path` (tables separated by two underscores).
 fn set(table: &mut toml::Table, path: &str, value: &str) -> Result<(), String> {
     let parsed = format!("value = {value}")
@@ -222,6 +264,17 @@ mod tests {
         }
         let error = parse_with("listen = 'a'\n[limits]\npassword = 'hunter2'", &[]).unwrap_err().to_string();
         assert!(error.contains("unknown field `password`") && !error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn differences_are_named_and_can_be_taken_over() {
+        let table = |text: &str| text.parse::<toml::Table>().unwrap();
+        let mut before = table("a = 1\nb = 2\n[t]\nx = 1\ny = 2\n[gone]\nz = 1");
+        let after = table("a = 1\nb = 3\nc = [1]\n[t]\nx = 1\ny = 3\n[new]\nw = 1");
+        let keys = differences(&before, &after);
+        assert_eq!(keys, ["b", "c", "gone.z", "new.w", "t.y"]);
+        keys.iter().for_each(|key| copy(key, &after, &mut before));
+        assert_eq!(differences(&before, &after), Vec::<String>::new());
     }
 
     #[test]

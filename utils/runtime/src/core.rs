@@ -51,6 +51,12 @@ pub trait Core: 'static {
         let _ = (now, count, sink);
     }
 
+    /// The server is about to end and somebody else takes its place: the peer is to connect anew. It is served until it goes,
+    /// or some seconds longer; what is durable is to be answered without delay from now on.
+    fn handle_drain<S: Sink<Report = Self::Report, Record = Self::Record>>(&mut self, now: Duration, sink: &mut S) {
+        let _ = (now, sink);
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     fn poll_timeout(&self) -> Option<Duration>;
 
@@ -59,6 +65,21 @@ pub trait Core: 'static {
 
     /// Bytes that may wait for this peer; over it, the driver stops reading from the peer until some have left.
     fn outbound_limit(&self) -> usize;
+
+    /// Whether the peer has shown what it came for. Until then its connection is [half-open](crate::gate).
+    fn is_established(&self) -> bool {
+        true
+    }
+
+    /// When work of this peer was last accepted. Its address is not banned for some time then.
+    fn last_work(&self) -> Option<Duration> {
+        None
+    }
+
+    /// The peer has sent more than it may: it is not read from before this time.
+    fn paused_until(&self) -> Option<Duration> {
+        None
+    }
 
     /// What to call this connection in logs beside its address, once known.
     fn label(&self) -> Option<&str> {
@@ -78,6 +99,12 @@ pub trait Sink {
 
     /// Ends the connection once everything sent has left, with one log line.
     fn disconnect(&mut self, reason: impl Display);
+
+    /// Like [`disconnect`](Self::disconnect), for what no honest peer does; it may lead to a ban while the connection is
+    /// half-open.
+    fn disconnect_for_abuse(&mut self, reason: impl Display) {
+        self.disconnect(reason);
+    }
 
     /// Tells the role.
     fn report(&mut self, report: Self::Report);

@@ -191,6 +191,11 @@ impl<R: 'static> Records<R> {
         !self.progress.failed && matches!(self.pace, Pace::Behind { .. })
     }
 
+    /// Whether somebody who waits for `count` records may hope for them.
+    pub(crate) fn are_answered(&self, count: usize) -> bool {
+        count == 0 || !self.progress.failed
+    }
+
     /// When [`lose_patience`](Self::lose_patience) is to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {
         match (self.pace, &self.recording) {

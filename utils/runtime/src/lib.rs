@@ -1,15 +1,15 @@
 //! Tokio driver for sans-io cores: listener, shards, identity, shutdown, configuration, logs.
 //!
 //! The driver takes no decisions: what a connection does is its [`Core`](crate::core::Core)'s business. [`shard`] runs many
-//! cores on one thread; [`listener`] hands it connections; [`identity`] has the certificates for their handshakes
-//! (sv2-spec §4.5); [`journal`] is where what must not be lost goes before it is answered. [`config`], [`log`], [`files`], [`shutdown`] are what every program needs.
+//! cores on one thread; [`listener`] hands it connections that the [`gate`] lets in; [`identity`] has the certificates for their handshakes
+//! (sv2-spec §4.5); [`handover`] and [`sockets`] pass listening sockets from process to process; [`journal`] is where what must not be lost goes before it is answered. [`config`], [`log`], [`files`], [`shutdown`] are what every program needs.
 //!
 //! # What it refuses
 //! Peers that do not finish the handshake in time, send what does not decrypt, announce messages over the limit, or do not
 //! read: each is dropped with one log line. Configuration files with unknown keys, and key files that others may read.
 //!
 //! # Limits
-//! [`shard::Limits`] per listener, the number of connections by the semaphore that [`listener::accept_loop`] is given, unsent
+//! [`shard::Limits`] per listener, connections in all and who may have them by [`listener::Entrance`] and its [`gate`], unsent
 //! bytes by each core's [`outbound_limit`](crate::core::Core::outbound_limit), records under way to the disk by [`journal::Bounds`], configuration files by
 //! [`config::MAX_CONFIG_BYTES`].
 //!
@@ -22,7 +22,9 @@
 //! use network_helpers::{Connection, Security::Plain};
 //! use stratum_runtime::{
 //!     core::{Clock, Core, Sink},
-//!     listener::accept_loop,
+//!     bucket::Rate,
+//!     gate::{Gate, GateLimits},
+//!     listener::{Entrance, Proxies, SocketTimeouts, accept_loop, listen},
 //!     shard::{Limits, Security, Service, Shard, Surroundings},
 //!     shutdown::Shutdown,
 //! };
@@ -53,23 +55,24 @@
 //! let shutdown = Shutdown::new();
 //! let (_state, notices) = watch::channel(Arc::new(()));
 //! let (reports, _) = mpsc::channel(1);
-//! let shard = Shard::spawn(0, Surroundings {
-//!     clock: Clock::start(),
-//!     notices,
-//!     reports,
-//!     recording: None,
-//!     shutdown: shutdown.clone(),
-//! })?;
-//! let second = Duration::from_secs(1);
+//! let (clock, second) = (Clock::start(), Duration::from_secs(1));
+//! let surroundings = Surroundings { clock, notices, reports, recording: None, shutdown: shutdown.clone(), drain: second };
+//! let shard = Shard::spawn(0, surroundings)?;
+//! let offences = Rate { per_second: 0.1, burst: 10.0 };
+//! let gate = Gate::new(GateLimits { half_open: 100, per_address: 10, offences, ban: 600 * second });
 //! let service = Arc::new(Service {
 //!     security: Security::Plain,
-//!     limits: Limits { message_bytes: 1024, handshake: 10 * second, unsent: 30 * second },
+//!     limits: Limits { message_bytes: 1024, handshake: 10 * second, unsent: 30 * second, idle: 900 * second },
+//!     gate: gate.clone(),
+//!     listener: 0,
 //!     make: Arc::new(|_, _| Greeter),
 //! });
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let listener = tokio::net::TcpListener::from_std(listen("127.0.0.1:0".parse()?, false)?)?;
 //! let address = listener.local_addr()?.to_string();
+//! let timeouts = SocketTimeouts { keepalive: 60 * second, unacknowledged: 30 * second };
+//! let entrance = Entrance { clock, places: Arc::new(Semaphore::new(100)), gate, timeouts, shutdown: shutdown.clone() };
 //! let serve = move |accepted| shard.serve(accepted, service.clone());
-//! let server = tokio::spawn(accept_loop(listener, Arc::new(Semaphore::new(100)), shutdown.clone(), serve));
+//! let server = tokio::spawn(accept_loop(listener, 0, Proxies::default(), entrance, serve));
 //!
 //! let mut client = Connection::connect(&address, Plain).await?;
 //! assert_eq!(client.read_frame().await?.header().message_type(), 0x01);
@@ -81,9 +84,12 @@
 //! ```
 #![warn(missing_docs)]
 
+pub mod bucket;
 pub mod config;
 pub mod core;
 pub mod files;
+pub mod gate;
+pub mod handover;
 pub mod identity;
 pub mod journal;
 pub mod key_log;
@@ -91,3 +97,4 @@ pub mod listener;
 pub mod log;
 pub mod shard;
 pub mod shutdown;
+pub mod sockets;

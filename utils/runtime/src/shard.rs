@@ -6,6 +6,7 @@
 //! notices and given the newest one when the bytes are gone. Records of one turn of the loop go to the journal together.
 
 mod connection;
+mod handshakes;
 #[cfg(test)]
 mod tests;
 
@@ -20,16 +21,21 @@ use std::{
     time::Duration,
 };
 
-use network_helpers::{FrameDecoder, FrameQueue, respond_logging_keys, wire};
+use network_helpers::{FrameDecoder, FrameQueue, read_proxy_header, respond_in_turn, wire};
 use tokio::{
     net::TcpStream,
-    sync::{mpsc, watch},
+    sync::{OwnedSemaphorePermit, mpsc, watch},
     task::{JoinSet, LocalSet},
 };
 
-use self::connection::{Connection, Live, Recorder};
+use self::{
+    connection::{Connection, End, Live, Recorder},
+    handshakes::Handshakes,
+};
 use crate::{
+    bucket::{Rate, TokenBucket},
     core::{Clock, Core, Sink},
+    gate::{Gate, Ticket},
     identity::Identity,
     journal::{Progress, Recording},
     listener::Accepted,
@@ -39,21 +45,29 @@ use crate::{
 /// Connections that wait for a shard to take them up; a listener waits when a shard is this far behind.
 const INCOMING_QUEUE: usize = 1024;
 
-/// How long the role may take for the last reports when all ends.
-const LAST_REPORTS: Duration = Duration::from_secs(5);
+/// How long the role may take for the last reports, and the journal for the last records, when all ends.
+pub const LAST_REPORTS: Duration = Duration::from_secs(5);
 
 /// Connections that a notice is put through, or told of durable records, before others have their turn.
 const CONNECTIONS_PER_TURN: usize = 64;
+
+/// What all connections of a shard read into, in bytes. What one has left over after its turn, it keeps for itself.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// Log lines about connections that were never established: the rest is at debug level, so that a flood does not fill the log.
+const STRANGERS_LOGGED: Rate = Rate { per_second: 5.0, burst: 50.0 };
 
 /// What a shard holds against its peers.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Longest message from a peer, in bytes.
     pub message_bytes: u32,
-    /// Time for the noise handshake.
+    /// Time for the noise handshake, and before it for a PROXY header where one is due.
     pub handshake: Duration,
     /// A peer whose oldest unsent byte is this old is dropped.
     pub unsent: Duration,
+    /// A peer that has sent nothing for this long is dropped.
+    pub idle: Duration,
 }
 
 /// How a listener's connections are protected.
@@ -72,6 +86,10 @@ pub struct Service<C: Core> {
     pub security: Security,
     /// What to hold against peers.
     pub limits: Limits,
+    /// Where peers of load balancers are let in.
+    pub gate: Arc<Gate>,
+    /// What [`Gate::enter`] is to call this listener.
+    pub listener: usize,
     /// Makes the core of a new connection.
     pub make: Arc<dyn Fn(Duration, SocketAddr) -> C + Send + Sync>,
 }
@@ -86,8 +104,10 @@ pub struct Surroundings<C: Core> {
     pub reports: mpsc::Sender<C::Report>,
     /// Where records go. Without it, they count as durable as soon as they are made.
     pub recording: Option<Recording<C::Record>>,
-    /// Ends it all.
+    /// Ends it all: connections are [told](Core::handle_drain), and served for [`drain`](Self::drain) longer unless they go.
     pub shutdown: Shutdown,
+    /// How long connections are served after shutdown. They end [`LAST_REPORTS`] later at the latest.
+    pub drain: Duration,
 }
 
 impl<C: Core> Clone for Surroundings<C> {
@@ -98,6 +118,7 @@ impl<C: Core> Clone for Surroundings<C> {
             reports: self.reports.clone(),
             recording: self.recording.clone(),
             shutdown: self.shutdown.clone(),
+            drain: self.drain,
         }
     }
 }
@@ -109,7 +130,12 @@ impl<C: Core> std::fmt::Debug for Surroundings<C> {
 }
 
 struct Incoming<C: Core> {
-    connection: Accepted,
+    /// Not registered anywhere: it is the shard's event loop that is to hear of it, no other.
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+    ticket: Ticket,
+    proxied: bool,
     service: Arc<Service<C>>,
 }
 
@@ -122,7 +148,7 @@ pub struct Shard<C: Core> {
 
 impl<C: Core> std::fmt::Debug for Incoming<C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Incoming").field("peer", &self.connection.peer).finish()
+        f.debug_struct("Incoming").field("peer", &self.peer).finish_non_exhaustive()
     }
 }
 
@@ -135,14 +161,19 @@ impl<C: Core> Shard<C> {
         let (incoming, queue) = mpsc::channel(INCOMING_QUEUE);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let thread = thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
-            let Surroundings { clock, notices, reports, recording, shutdown } = surroundings;
+            let Surroundings { clock, notices, reports, recording, shutdown, drain } = surroundings;
             let local = LocalSet::new();
             let shard = Rc::new(Local {
                 clock,
                 notices,
                 reports,
                 shutdown,
+                drain,
+                over: Shutdown::new(),
                 recorder: Recorder::new(recording),
+                handshakes: Handshakes::default(),
+                read_buffer: RefCell::new(vec![0; READ_BUFFER]),
+                strangers: RefCell::new(TokenBucket::full(clock.now(), STRANGERS_LOGGED)),
                 connections: RefCell::default(),
                 next_id: Cell::new(0),
             });
@@ -153,8 +184,14 @@ impl<C: Core> Shard<C> {
 
     /// Hands a connection to the shard. It is refused, and so closed, when the shard is hopelessly behind.
     pub fn serve(&self, connection: Accepted, service: Arc<Service<C>>) {
-        if let Err(error) = self.incoming.try_send(Incoming { connection, service }) {
-            tracing::warn!("connection closed unserved: {error}");
+        let Accepted { stream, peer, permit, ticket, proxied } = connection;
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => return tracing::warn!(%peer, "connection closed unserved: {error}"),
+        };
+        let incoming = Incoming { stream, peer, permit, ticket, proxied, service };
+        if let Err(error) = self.incoming.try_send(incoming) {
+            tracing::warn!(%peer, "connection closed unserved: {error}");
         }
     }
 
@@ -174,7 +211,15 @@ struct Local<C: Core> {
     notices: watch::Receiver<Arc<C::Notice>>,
     reports: mpsc::Sender<C::Report>,
     shutdown: Shutdown,
+    drain: Duration,
+    /// The drain is over.
+    over: Shutdown,
     recorder: Recorder<C::Record>,
+    handshakes: Handshakes,
+    /// Lent to each decoder while it reads.
+    read_buffer: RefCell<Vec<u8>>,
+    /// Log lines that are left.
+    strangers: RefCell<TokenBucket>,
     connections: RefCell<BTreeMap<u64, Rc<Connection<C>>>>,
     next_id: Cell<u64>,
 }
@@ -184,14 +229,19 @@ impl<C: Core> Local<C> {
         let mut notices = self.notices.clone();
         notices.mark_changed();
         let mut tasks = JoinSet::new();
+        let shard = self.clone();
+        let granting = tokio::task::spawn_local(async move { shard.handshakes.grant().await });
         let recording = self.recorder.progress().map(|progress| {
             let shard = self.clone();
             tokio::task::spawn_local(async move { tokio::join!(shard.end_turns(), shard.follow_journal(progress)) })
         });
+        // Until the role is gone, or the drain that follows a shutdown is over.
+        let mut drain_ends = None;
         loop {
             tokio::select! {
                 biased;
-                () = self.shutdown.cancelled() => break,
+                () = self.shutdown.cancelled(), if drain_ends.is_none() => drain_ends = Some(self.clock.now() + self.drain),
+                () = self.clock.sleep_until(drain_ends) => break,
                 changed = notices.changed() => match changed {
                     Ok(()) => self.broadcast().await,
                     Err(_) => break,
@@ -204,13 +254,18 @@ impl<C: Core> Local<C> {
                 },
                 Some(_) = tasks.join_next() => {}
             }
+            if drain_ends.is_some() && tasks.is_empty() && queue.is_empty() {
+                break;
+            }
         }
-        self.last_words().await;
+        queue.close();
+        self.over.cancel();
         // Each task ends by itself now, but what its peer has found must reach the role first.
         let ended = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_REPORTS, ended).await.is_err() {
             tracing::error!("a shard ends with reports that the role did not take within {LAST_REPORTS:?}");
         }
+        granting.abort();
         if let Some(recording) = recording {
             recording.abort();
         }
@@ -285,83 +340,154 @@ impl<C: Core> Local<C> {
         more
     }
 
-    /// At the end, gives unsent bytes one more chance.
-    async fn last_words(&self) {
-        for connection in self.connections.borrow().values() {
-            connection.live.borrow_mut().flush(self.clock.now(), &connection.stream);
-        }
-    }
-
     async fn serve(self: Rc<Self>, incoming: Incoming<C>) {
-        let Incoming { connection: Accepted { mut stream, peer, permit }, service } = incoming;
-        let opened = tokio::select! {
-            () = self.shutdown.cancelled() => return,
-            opened = open(&mut stream, &service, self.clock.now()) => opened,
+        let Incoming { stream, mut peer, permit, mut ticket, proxied, service } = incoming;
+        let mut stream = match TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => return self.ended(&ticket, &peer.to_string(), &End::because(error)),
         };
+        // Boxed, so that what only the beginning needs is not kept for as long as the connection lasts.
+        let opened = Box::pin(self.open(&mut stream, &mut peer, &mut ticket, proxied, &service)).await;
         let (mut decoder, queue) = match opened {
             Ok(codec) => codec,
-            Err(reason) => return tracing::info!(%peer, "disconnected: {reason}"),
+            Err(end) => return self.ended(&ticket, &peer.to_string(), &end),
         };
         decoder.set_max_payload(service.limits.message_bytes);
         let now = self.clock.now();
         let id = self.next_id.get();
         self.next_id.set(id + 1);
-        let live = Live::new(id, (service.make)(now, peer), queue);
+        let live = Live::new(id, now, (service.make)(now, peer), queue);
         let connection = Rc::new(Connection::new(stream, live));
         connection.notice(now, &self.notices.borrow().clone(), &self.recorder);
         self.connections.borrow_mut().insert(id, connection.clone());
-        let reason = self.converse(&connection, &mut decoder, service.limits).await;
+        let end = self.converse(&connection, &mut decoder, &mut ticket, service.limits).await;
         let _ = self.deliver_reports(&connection).await;
+        if self.over.is_cancelled() {
+            self.last_answers(&connection).await;
+        }
         self.connections.borrow_mut().remove(&id);
         connection.live.borrow_mut().flush(self.clock.now(), &connection.stream);
         let live = connection.live.borrow();
-        tracing::info!(peer = live.core.label().unwrap_or(&peer.to_string()), "disconnected: {reason}");
+        self.ended(&ticket, live.core.label().unwrap_or(&peer.to_string()), &end);
         drop(permit);
     }
 
+    /// At the end, waits for the records of a connection to be durable, and for their answers to leave. Within [`LAST_REPORTS`].
+    async fn last_answers(&self, connection: &Connection<C>) {
+        loop {
+            let unsent = {
+                let mut live = connection.live.borrow_mut();
+                live.flush(self.clock.now(), &connection.stream);
+                if live.out.gone.is_some() || !self.recorder.records.borrow().are_answered(live.undurable) {
+                    return;
+                }
+                live.awaits_end = true;
+                if live.undurable == 0 && live.out.unsent() == 0 {
+                    return;
+                }
+                live.out.unsent() > 0
+            };
+            tokio::select! {
+                () = connection.wake.notified() => {}
+                ready = connection.stream.writable(), if unsent => {
+                    if ready.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// All that comes before messages: a PROXY header where one is due, and the handshake where there is one.
+    async fn open(
+        &self,
+        stream: &mut TcpStream,
+        peer: &mut SocketAddr,
+        ticket: &mut Ticket,
+        proxied: bool,
+        service: &Service<C>,
+    ) -> Result<(FrameDecoder, FrameQueue), End> {
+        if proxied {
+            let header = tokio::select! {
+                () = self.over.cancelled() => return Err(End::stopped()),
+                () = ticket.dropped() => return Err(End::dropped()),
+                header = read_proxy_header(stream, service.limits.handshake) => header.map_err(End::because)?,
+            };
+            if let Some(client) = header {
+                *peer = SocketAddr::new(client.ip().to_canonical(), client.port());
+                *ticket = service.gate.enter(self.clock.now(), service.listener, peer.ip()).map_err(End::because)?;
+            }
+        }
+        let Security::Noise(identity) = &service.security else {
+            // The event loop has not heard of the socket before, and nothing is written until it has.
+            stream.writable().await.map_err(End::because)?;
+            return Ok(wire::plain());
+        };
+        let certified = identity.current(self.clock.now()).map_err(End::because)?;
+        let turn = self.handshakes.turn(ticket.address());
+        let handshake = respond_in_turn(stream, &certified, service.limits.handshake, identity.key_log(), turn);
+        tokio::select! {
+            () = self.over.cancelled() => Err(End::stopped()),
+            () = ticket.dropped() => Err(End::dropped()),
+            transport = handshake => transport.map(wire::encrypted).map_err(End::because),
+        }
+    }
+
+    /// One log line for the end of a connection, and what follows from it for its address.
+    fn ended(&self, ticket: &Ticket, peer: &str, End { reason, abuse }: &End) {
+        let now = self.clock.now();
+        if *abuse && ticket.offend(now) {
+            tracing::warn!(peer, "its address is banned at this listener: {reason}");
+        } else if !ticket.is_half_open() || self.strangers.borrow_mut().try_spend(now, STRANGERS_LOGGED, 1.0) {
+            tracing::info!(peer, "disconnected: {reason}");
+        } else {
+            tracing::debug!(peer, "disconnected: {reason}");
+        }
+    }
+
     /// Serves a connection until it ends; says why it did.
-    async fn converse(&self, connection: &Connection<C>, decoder: &mut FrameDecoder, limits: Limits) -> String {
+    async fn converse(
+        &self,
+        connection: &Connection<C>,
+        decoder: &mut FrameDecoder,
+        ticket: &mut Ticket,
+        limits: Limits,
+    ) -> End {
+        let mut told_to_go = false;
         loop {
             // Reports first: a full queue at the role holds up only the peers that fill it.
             if self.deliver_reports(connection).await.is_err() {
-                return "the role has ended".to_owned();
+                return End::because("the role has ended");
             }
-            let (unsent, room, held, deadline) = {
-                let mut live = connection.live.borrow_mut();
-                let now = self.clock.now();
-                live.catch_up(now, &self.notices, &connection.stream, &self.recorder);
-                if let Some(reason) = live.out.gone.take() {
-                    return reason;
-                }
-                let unsent = live.out.unsent();
-                let drop_at = live.oldest_unsent.map(|(_, since)| since + limits.unsent);
-                if drop_at.is_some_and(|at| at <= now) {
-                    return format!("{unsent} bytes unsent for {:?}: the peer does not read", limits.unsent);
-                }
-                let deadline = [live.core.poll_timeout(), drop_at].into_iter().flatten().min();
-                live.armed = deadline;
-                let held = live.adds_records && self.recorder.records.borrow().hold_readers();
-                (unsent, unsent < live.core.outbound_limit(), held, deadline)
+            let next = match self.next(connection, ticket, limits) {
+                Ok(next) => next,
+                Err(end) => return end,
             };
             tokio::select! {
-                () = self.shutdown.cancelled() => return "the server stops".to_owned(),
-                ready = connection.stream.readable(), if room && !held => {
-                    let read = ready.map(|()| self.read(connection, decoder));
-                    match read {
-                        Ok(Ok(())) => {}
-                        Ok(Err(reason)) => return reason,
-                        Err(error) => return error.to_string(),
+                () = self.over.cancelled() => return End::stopped(),
+                () = self.shutdown.cancelled(), if !told_to_go => {
+                    told_to_go = true;
+                    let now = self.clock.now();
+                    let mut live = connection.live.borrow_mut();
+                    live.drive(now, &self.recorder, |core, sink| core.handle_drain(now, sink));
+                    live.flush(now, &connection.stream);
+                }
+                () = ticket.dropped() => return End::dropped(),
+                ready = connection.stream.readable(), if next.read => {
+                    let read = ready.map_err(End::because).and_then(|()| self.read(connection, decoder));
+                    if let Err(end) = read {
+                        return end;
                     }
                 }
-                ready = connection.stream.writable(), if unsent > 0 => {
+                ready = connection.stream.writable(), if next.write => {
                     if let Err(error) = ready {
-                        return error.to_string();
+                        return End::because(error);
                     }
                     connection.live.borrow_mut().flush(self.clock.now(), &connection.stream);
                 }
                 () = connection.wake.notified() => {}
-                () = self.recorder.caught_up.notified(), if held => {}
-                () = self.clock.sleep_until(deadline) => {
+                () = self.recorder.caught_up.notified(), if next.held => {}
+                () = self.clock.sleep_until(next.deadline) => {
                     let now = self.clock.now();
                     let mut live = connection.live.borrow_mut();
                     if live.core.poll_timeout().is_some_and(|at| at <= now) {
@@ -371,6 +497,38 @@ impl<C: Core> Local<C> {
                 }
             }
         }
+    }
+
+    /// What a connection waits for now, or why it ends.
+    fn next(&self, connection: &Connection<C>, ticket: &mut Ticket, limits: Limits) -> Result<Next, End> {
+        let mut live = connection.live.borrow_mut();
+        let now = self.clock.now();
+        live.catch_up(now, &self.notices, &connection.stream, &self.recorder);
+        if ticket.is_half_open() && live.core.is_established() {
+            ticket.establish();
+        }
+        if let Some(at) = live.core.last_work() {
+            ticket.worked(at);
+        }
+        if let Some(end) = live.out.gone.take() {
+            return Err(end);
+        }
+        let unsent = live.out.unsent();
+        let drop_at = live.oldest_unsent.map(|(_, since)| since + limits.unsent);
+        if drop_at.is_some_and(|at| at <= now) {
+            let reason = format!("{unsent} bytes unsent for {:?}: the peer does not read", limits.unsent);
+            return Err(End::because(reason));
+        }
+        let idle_at = live.last_input + limits.idle;
+        if idle_at <= now {
+            return Err(End::because(format_args!("nothing received for {:?}", limits.idle)));
+        }
+        let paused_until = live.core.paused_until().filter(|at| *at > now);
+        let held = live.adds_records && self.recorder.records.borrow().hold_readers();
+        let read = unsent < live.core.outbound_limit() && !held && paused_until.is_none();
+        let deadline = [live.core.poll_timeout(), drop_at, Some(idle_at), paused_until].into_iter().flatten().min();
+        live.armed = deadline;
+        Ok(Next { read, write: unsent > 0, held, deadline })
     }
 
     /// Waits for room at the role. An error means that it has ended.
@@ -383,15 +541,24 @@ impl<C: Core> Local<C> {
     }
 
     /// Reads once and handles the whole frames that are there.
-    fn read(&self, connection: &Connection<C>, decoder: &mut FrameDecoder) -> Result<(), String> {
+    fn read(&self, connection: &Connection<C>, decoder: &mut FrameDecoder) -> Result<(), End> {
+        let mut buffer = self.read_buffer.borrow_mut();
+        decoder.borrow_buffer(&mut buffer);
+        let handled = self.read_into(connection, decoder);
+        decoder.give_back_buffer(&mut buffer);
+        handled
+    }
+
+    fn read_into(&self, connection: &Connection<C>, decoder: &mut FrameDecoder) -> Result<(), End> {
         match connection.stream.try_read(decoder.writable()) {
-            Ok(0) => return Err(decoder.closed().to_string()),
+            Ok(0) => return Err(End::because(decoder.closed())),
             Ok(count) => decoder.advance(count),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(End::because(error)),
         }
         let now = self.clock.now();
         let mut live = connection.live.borrow_mut();
+        live.last_input = now;
         live.drive(now, &self.recorder, |core, sink| {
             let malformed = loop {
                 match decoder.next_frame() {
@@ -406,7 +573,7 @@ impl<C: Core> Local<C> {
             // The frames before a malformed one still get their answers.
             core.finish_input(now, sink);
             if let Some(error) = malformed {
-                sink.disconnect(error);
+                sink.disconnect_for_abuse(error);
             }
         });
         live.flush(now, &connection.stream);
@@ -414,16 +581,11 @@ impl<C: Core> Local<C> {
     }
 }
 
-/// The handshake, where there is one. The handshake's own deadline covers all of it.
-async fn open<C: Core>(
-    stream: &mut TcpStream,
-    service: &Service<C>,
-    now: Duration,
-) -> Result<(FrameDecoder, FrameQueue), String> {
-    let Security::Noise(identity) = &service.security else { return Ok(wire::plain()) };
-    let certified = identity.current(now).map_err(|error| format!("no certificate: {error}"))?;
-    let transport = respond_logging_keys(stream, &certified, service.limits.handshake, identity.key_log())
-        .await
-        .map_err(|error| error.to_string())?;
-    Ok(wire::encrypted(transport))
+/// What a connection waits for.
+struct Next {
+    read: bool,
+    write: bool,
+    /// The journal is behind.
+    held: bool,
+    deadline: Option<Duration>,
 }

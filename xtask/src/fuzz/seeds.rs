@@ -71,6 +71,11 @@ impl Vectors {
             "tlv" => self.tlv.iter().cloned().chain([after(&[2, 0, 1, 3, 0], b"abc")]).collect(),
             "url" => texts(&["stratum2+tcp://pool.example:34254", &format!("stratum2+tcp://[::1]:3333/{KEY}")]),
             "keys" => [texts(&[KEY]), vec![after(&self.certificate, &self.act1)]].concat(),
+            "proxy_header" => {
+                let mut binary = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
+                binary.extend([192, 0, 2, 1, 192, 0, 2, 2, 0x13, 0x88, 0x85, 0xce]);
+                [texts(&["PROXY TCP4 192.0.2.1 192.0.2.2 5000 34254\r\n", "PROXY UNKNOWN\r\n"]), vec![binary]].concat()
+            }
             "key_log" => vec![key_line()],
             "share_log" => vec![share_log()],
             "data_types" => self.typed_data(),

@@ -332,9 +332,9 @@ fn whoever_is_behind_has_no_say() {
 #[test]
 fn a_new_process_goes_on_where_the_last_one_ended() {
     let mut book = Book::new(&[]);
-    book.0.restore(FoundBlock { origin: None, ..block(1, true) }, BlockState::Open);
-    book.0.restore(FoundBlock { origin: None, ..block(2, true) }, BlockState::Accepted);
-    book.0.restore(FoundBlock { origin: None, ..block(3, false) }, BlockState::Accepted);
+    book.0.restore(NOW, FoundBlock { origin: None, ..block(1, true) }, BlockState::Open, &mut Vec::new());
+    book.0.restore(NOW, FoundBlock { origin: None, ..block(2, true) }, BlockState::Accepted, &mut Vec::new());
+    book.0.restore(NOW, FoundBlock { origin: None, ..block(3, false) }, BlockState::Accepted, &mut Vec::new());
     assert_eq!(book.1, []);
     book.up(0);
     assert_eq!(book.actions(), ["raw 0", "raw 0"], "what was accepted once more, too, where its bytes are at hand");

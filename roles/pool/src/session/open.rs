@@ -146,6 +146,7 @@ impl Session {
             vardiff,
             spares_used: 0,
             rejects: RejectCounts::default(),
+            invalid_shares: self.conduct.of_channel(now),
         })
     }
 

@@ -1,3 +1,4 @@
+mod conduct;
 mod groups;
 mod ledger;
 mod policies;
@@ -6,7 +7,7 @@ mod requirements;
 use std::{sync::Arc, time::Duration};
 
 use binary_sv2::{B0_32, Message, Seq0_64K, Str0_255, U256, from_bytes};
-use common_messages_sv2::{Reconnect, SetupConnection, SetupConnectionError};
+use common_messages_sv2::SetupConnection;
 use extensions_sv2::{RequestExtensions, RequestExtensionsError};
 use mining_sv2::{
     NewExtendedMiningJob, OpenExtendedMiningChannel, OpenExtendedMiningChannelSuccess, OpenMiningChannelError,
@@ -48,6 +49,7 @@ fn fixture() -> Fixture {
         max_channels: 2,
         setup: Duration::from_secs(10),
         first_channel: Duration::from_secs(60),
+        limits: config().limits.of_sessions(),
     };
     let session = Session::new(NOW, "127.0.0.1:1".parse().unwrap(), Arc::new(config));
     let mut fixture = Fixture { session, sink: Recorder::default(), hub };

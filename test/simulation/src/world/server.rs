@@ -31,7 +31,7 @@ impl World {
         let mut process = Process::start(self.now, self.disk.epoch, &self.nodes, self.shards);
         self.note("pool starts", process.epoch, 0);
         if self.options.fault != Some(Fault::BlockNotRestored) {
-            self.disk.undecided().into_iter().for_each(|(block, state)| process.hub.restore(block, state));
+            self.disk.undecided().into_iter().for_each(|(block, state)| process.hub.restore(self.now, block, state));
         }
         self.process = Some(process);
         for node in 0..self.nodes.len() {

@@ -72,6 +72,7 @@ impl<C: Core> Connection<C> {
     /// Tells the core of durable records. True when this is the first time since [`flush_answers`](Self::flush_answers).
     pub fn durable(&self, now: Duration, count: u32, recorder: &Recorder<C::Record>) -> bool {
         let mut live = self.live.borrow_mut();
+        live.undurable = live.undurable.saturating_sub(count as usize);
         live.drive(now, recorder, |core, sink| core.handle_durable(now, count as usize, sink));
         !std::mem::replace(&mut live.told, true)
     }
@@ -91,6 +92,27 @@ impl<C: Core> Connection<C> {
     }
 }
 
+/// Why a connection ended.
+pub(super) struct End {
+    pub reason: String,
+    /// The peer did what no honest one does.
+    pub abuse: bool,
+}
+
+impl End {
+    pub fn because(reason: impl Display) -> Self {
+        Self { reason: reason.to_string(), abuse: false }
+    }
+
+    pub fn stopped() -> Self {
+        Self::because("the server stops")
+    }
+
+    pub fn dropped() -> Self {
+        Self::because("not set up yet, and its place was needed")
+    }
+}
+
 /// What changes in a connection.
 pub(super) struct Live<C: Core> {
     id: u64,
@@ -98,10 +120,16 @@ pub(super) struct Live<C: Core> {
     pub out: Out<C::Report>,
     /// A byte that is unsent, as its position in all that was ever queued, and since when.
     pub oldest_unsent: Option<(u64, Duration)>,
+    /// When bytes last came.
+    pub last_input: Duration,
     /// What the connection's task waits for at most.
     pub armed: Option<Duration>,
     /// The core has put out a record.
     pub adds_records: bool,
+    /// Records under way to the disk.
+    pub undurable: usize,
+    /// The connection ends when all is answered.
+    pub awaits_end: bool,
     /// A notice was passed over while bytes were unsent.
     stale: bool,
     /// Was told of durable records, and not yet flushed.
@@ -109,9 +137,21 @@ pub(super) struct Live<C: Core> {
 }
 
 impl<C: Core> Live<C> {
-    pub fn new(id: u64, core: C, queue: FrameQueue) -> Self {
+    pub fn new(id: u64, now: Duration, core: C, queue: FrameQueue) -> Self {
         let out = Out { queue, sent: 0, reports: Vec::new(), gone: None };
-        Self { id, core, out, oldest_unsent: None, armed: None, adds_records: false, stale: false, told: false }
+        Self {
+            id,
+            core,
+            out,
+            oldest_unsent: None,
+            last_input: now,
+            armed: None,
+            adds_records: false,
+            undurable: 0,
+            awaits_end: false,
+            stale: false,
+            told: false,
+        }
     }
 
     /// Gives the core its turn with a sink, and sees to the records that it put out.
@@ -128,6 +168,7 @@ impl<C: Core> Live<C> {
         if port.added > 0 {
             self.adds_records = true;
             if port.records.are_kept() {
+                self.undurable += port.added as usize;
                 if port.records.attribute(now, self.id, port.added) {
                     recorder.turn_began.notify_one();
                 }
@@ -140,7 +181,7 @@ impl<C: Core> Live<C> {
 
     pub fn flush(&mut self, now: Duration, stream: &TcpStream) {
         if let Err(error) = self.out.write_to(stream) {
-            self.out.gone.get_or_insert_with(|| error.to_string());
+            self.out.gone.get_or_insert_with(|| End::because(error));
         }
         let sent = self.out.sent;
         let queued = sent + self.out.unsent() as u64;
@@ -170,6 +211,7 @@ impl<C: Core> Live<C> {
     fn needs_task(&self) -> bool {
         let earlier = |at| self.armed.is_none_or(|armed| at < armed);
         self.out.unsent() > 0
+            || self.awaits_end
             || self.out.gone.is_some()
             || !self.out.reports.is_empty()
             || self.core.poll_timeout().is_some_and(earlier)
@@ -182,7 +224,7 @@ pub(super) struct Out<R> {
     /// Bytes that left.
     sent: u64,
     pub reports: Vec<R>,
-    pub gone: Option<String>,
+    pub gone: Option<End>,
 }
 
 impl<R> Out<R> {
@@ -229,12 +271,16 @@ impl<C: Core> Sink for Port<'_, C> {
         if self.out.gone.is_none()
             && let Err(error) = self.out.queue.push(message)
         {
-            self.out.gone = Some(format!("{}: {error}", M::NAME));
+            self.out.gone = Some(End::because(format_args!("{}: {error}", M::NAME)));
         }
     }
 
     fn disconnect(&mut self, reason: impl Display) {
-        self.out.gone.get_or_insert_with(|| reason.to_string());
+        self.out.gone.get_or_insert_with(|| End::because(reason));
+    }
+
+    fn disconnect_for_abuse(&mut self, reason: impl Display) {
+        self.out.gone.get_or_insert_with(|| End { abuse: true, ..End::because(reason) });
     }
 
     fn report(&mut self, report: C::Report) {

@@ -10,12 +10,18 @@ use tokio::{
 };
 
 use super::*;
-use crate::journal::{Bounds, testing::Held};
+use crate::{
+    journal::{Bounds, testing::Held},
+    listener,
+};
 
 /// Messages from this number on are recorded, those before reported.
 const RECORDED: u8 = 100;
 /// What answers a record that the journal refused.
 const REFUSED: u16 = 0xffff;
+
+/// What a peer is told when it is to go.
+const DRAINED: u16 = 0xfffe;
 
 /// Reports or records the number of each message. Answers once for all reports of a read, and once for each time that records are
 /// durable, with their count.
@@ -51,6 +57,10 @@ impl Core for Echo {
 
     fn handle_notice<S: Sink>(&mut self, _: Duration, _: &Arc<()>, _: &mut S) {}
 
+    fn handle_drain<S: Sink>(&mut self, _: Duration, sink: &mut S) {
+        sink.send(&answer(DRAINED, 0));
+    }
+
     fn handle_durable<S: Sink>(&mut self, _: Duration, count: usize, sink: &mut S) {
         sink.send(&answer(2, count as u32));
     }
@@ -75,10 +85,14 @@ struct Rig {
 
 impl Rig {
     fn new(reports: mpsc::Sender<u8>, recording: Option<Recording<u8>>) -> Self {
+        Self::draining(Duration::ZERO, reports, recording)
+    }
+
+    fn draining(drain: Duration, reports: mpsc::Sender<u8>, recording: Option<Recording<u8>>) -> Self {
         let (_notices, notices) = watch::channel(Arc::new(()));
         let shutdown = Shutdown::new();
         let clock = Clock::start();
-        let surroundings = Surroundings { clock, notices, reports, recording, shutdown: shutdown.clone() };
+        let surroundings = Surroundings { clock, notices, reports, recording, shutdown: shutdown.clone(), drain };
         Self { shard: Shard::spawn(0, surroundings).unwrap(), shutdown, _notices }
     }
 
@@ -89,10 +103,12 @@ impl Rig {
         let (stream, peer) = listener.accept().await.unwrap();
         let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let minute = Duration::from_secs(60);
-        let limits = Limits { message_bytes: 100, handshake: minute, unsent: minute };
+        let limits = Limits { message_bytes: 100, handshake: minute, unsent: minute, idle: minute };
         let make = Arc::new(|_, _| Echo::default());
-        let service = Arc::new(Service { security: Security::Plain, limits, make });
-        self.shard.serve(Accepted { stream, peer, permit }, service);
+        let gate = listener::tests::gate(9);
+        let ticket = gate.enter(Duration::ZERO, 0, peer.ip()).unwrap();
+        let service = Arc::new(Service { security: Security::Plain, limits, gate, listener: 0, make });
+        self.shard.serve(Accepted { stream, peer, permit, ticket, proxied: false }, service);
         client
     }
 
@@ -223,6 +239,7 @@ async fn a_journal_that_stays_full_refuses_records_but_not_reports() {
     assert_eq!(receive(&mut client).await, (2, 2));
     client.write_all(&messages(RECORDED..=RECORDED)).await.unwrap();
     journal.wait_for(3).await;
+    journal.write_to_disk(3);
     rig.end();
 }
 
@@ -253,6 +270,7 @@ async fn a_failed_journal_answers_nothing_until_it_has_written_all_the_same() {
     }
     client.write_all(&messages(RECORDED..=RECORDED)).await.unwrap();
     journal.wait_for(written as u64 + 1).await;
+    journal.write_to_disk(written as u64 + 1);
     rig.end();
 }
 
@@ -269,5 +287,45 @@ async fn a_connection_that_ended_is_passed_over() {
     assert_eq!(alice.read(&mut [0]).await.unwrap(), 0, "it is gone");
     journal.write_to_disk(2);
     assert_eq!(receive(&mut bob).await, (2, 1));
+    rig.end();
+}
+
+#[tokio::test]
+async fn at_the_end_peers_are_told_and_served_until_they_go() {
+    let (reports, mut taken) = mpsc::channel(9);
+    let (journal, rig) = {
+        let journal = Held::new();
+        let recording = Recording { journal: journal.clone(), bounds: Bounds::default() };
+        (journal, Rig::draining(LONG, reports, Some(recording)))
+    };
+    let (mut alice, mut bob) = (rig.connect().await, rig.connect().await);
+    alice.write_all(&messages(1..=1)).await.unwrap();
+    bob.write_all(&messages(2..=2)).await.unwrap();
+    assert_eq!((receive(&mut alice).await, receive(&mut bob).await), ((2, 0), (2, 0)));
+    rig.shutdown.cancel();
+    assert_eq!((receive(&mut alice).await, receive(&mut bob).await), ((DRAINED, 0), (DRAINED, 0)));
+    alice.write_all(&messages(RECORDED..=RECORDED)).await.unwrap();
+    journal.wait_for(1).await;
+    drop(bob);
+    journal.write_to_disk(1);
+    assert_eq!(receive(&mut alice).await, (2, 1));
+    drop(alice);
+    // Long before the drain's time is up.
+    rig.end();
+    assert_eq!((taken.recv().await.is_some(), taken.recv().await.is_some()), (true, true));
+}
+
+#[tokio::test]
+async fn what_is_under_way_to_the_disk_at_the_end_is_still_answered() {
+    let (reports, _taken) = mpsc::channel(9);
+    let (journal, rig) = recording(100, LONG, reports);
+    let mut client = rig.connect().await;
+    client.write_all(&messages(RECORDED..=RECORDED + 1)).await.unwrap();
+    journal.wait_for(2).await;
+    rig.shutdown.cancel();
+    while receive(&mut client).await != (DRAINED, 0) {}
+    journal.write_to_disk(2);
+    assert_eq!(receive(&mut client).await, (2, 2));
+    assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
     rig.end();
 }
