@@ -3,6 +3,7 @@
 //! Each command does its own set-up, so that `cargo xtask demo` and `cargo xtask test` work on a fresh machine that has
 //! Rust and nothing else.
 
+mod abuse;
 mod bench;
 mod command;
 mod core_node;
@@ -31,6 +32,7 @@ usage: cargo xtask <command>
   setup             install what the build needs from the system's package manager, and provide a Bitcoin Core for tests
   demo [-- ARGS]    run `stratum demo ARGS`
   test              everything that has to pass: formatting, tidiness, lints, documentation, all tests
+  abuse             a pool under attack in full, some minutes; `test` has a smaller version
   fuzz [--seconds N]
                     all fuzz targets for N seconds together, 60 if not given; installs cargo-fuzz
   mutants [FILE..]  changes to the mining core that no test notices, hours for all files; installs cargo-mutants
@@ -78,6 +80,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         return Err(Failure::Usage(format!("`{name}` takes no arguments, got `{}`", rest.join(" "))));
     }
     match name {
+        "abuse" => abuse::run(&root).map(|()| ExitCode::SUCCESS),
         "setup" => setup(&root),
         "demo" => demo(&root, rest),
         "test" => test::run(&root).map(|()| ExitCode::SUCCESS),

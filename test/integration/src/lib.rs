@@ -4,4 +4,6 @@ pub mod core;
 pub mod events;
 pub mod faults;
 pub mod pool;
+pub mod process;
 pub mod sources;
+pub mod swarm;

@@ -1,9 +1,11 @@
 //! The pool as miners, nodes and attackers meet it.
 
+mod abuse;
 mod bad_input;
 mod crash;
 mod devnet;
 mod failover;
+mod handover;
 mod key_log;
 mod ledger;
 mod load;

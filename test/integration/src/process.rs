@@ -1,0 +1,163 @@
+//! A pool in a process of its own.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    thread,
+};
+
+use network_helpers::Security;
+use noise_sv2::AuthorityPublicKey;
+use stratum_runtime::identity::create_authority_key;
+
+use crate::pool::LIMIT;
+
+/// What a share never meets by chance, so that shares are shares and blocks do not get in the way.
+const HARD_BITS: u32 = 0x1900_ffff;
+
+/// Configuration, key and data folder of pools that take each other's place.
+#[derive(Debug)]
+pub struct Site {
+    folder: tempfile::TempDir,
+    authority: AuthorityPublicKey,
+}
+
+impl Site {
+    /// A pool on a free port of 127.0.0.1, with a devnet of its own in each process, where every hash is a share and none a block.
+    /// `more` is added to the configuration.
+    pub fn new(more: &str) -> Self {
+        Self::with_blocks(HARD_BITS, more)
+    }
+
+    /// [`new`](Self::new), with another target for blocks.
+    pub fn with_blocks(bits: u32, more: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().display();
+        let text = format!(
+            "network = 'regtest'
+             payout = 'raw(51)'
+             data_dir = '{path}/data'
+             authority_key_file = '{path}/authority.key'
+             shards = 2
+             listen = [{{ address = '127.0.0.1:0' }}]
+             source = [{{ kind = 'devnet', nbits = {bits} }}]
+             {more}"
+        );
+        fs::write(folder.path().join("pool.toml"), text).expect("a configuration file");
+        let authority = create_authority_key(&folder.path().join("authority.key")).expect("an authority key");
+        Self { folder, authority }
+    }
+
+    /// How to connect.
+    pub fn security(&self) -> Security {
+        Security::Noise { authority: Some(self.authority) }
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("pool.toml")
+    }
+
+    /// Starts a process of `program` and waits until it listens.
+    pub fn start(&self, program: &Path, arguments: &[&str]) -> PoolProcess {
+        let mut child = Command::new(program)
+            .arg("--config")
+            .arg(self.config())
+            .args(arguments)
+            .arg("--log-json")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program of the pool");
+        let (lines, log) = mpsc::channel();
+        let streams: [Box<dyn std::io::Read + Send>; 2] =
+            [Box::new(child.stderr.take().expect("piped")), Box::new(child.stdout.take().expect("piped"))];
+        for stream in streams {
+            let lines = lines.clone();
+            // Read to the end, whether or not anybody is interested, so that the pool is never held up.
+            thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let _ = lines.send(line);
+                }
+            });
+        }
+        let mut process = PoolProcess { child, log, address: String::new() };
+        let line = process.until("listening for miners");
+        let (_, rest) = line.split_once("\"address\":\"").expect("an address");
+        process.address = rest.split('"').next().expect("an address").to_owned();
+        process
+    }
+}
+
+/// A running pool; it is killed when dropped.
+#[derive(Debug)]
+pub struct PoolProcess {
+    child: Child,
+    log: mpsc::Receiver<String>,
+    /// Where miners connect.
+    pub address: String,
+}
+
+impl PoolProcess {
+    /// Waits for a line of the log.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub fn until(&mut self, text: &str) -> String {
+        let mut seen = Vec::new();
+        loop {
+            match self.log.recv_timeout(LIMIT) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => seen.push(line),
+                Err(error) => panic!("the pool did not say «{text}» ({error}), but:\n{}", seen.join("\n")),
+            }
+        }
+    }
+
+    /// Asks it to end (SIGTERM).
+    pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Asks it to read its configuration again (SIGHUP).
+    pub fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().expect("kill");
+        assert!(status.success());
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn wait(&mut self) -> ExitStatus {
+        // Its output ends with it.
+        while let Ok(_line) = self.log.recv_timeout(LIMIT) {}
+        self.child.try_wait().expect("a child").unwrap_or_else(|| {
+            // The streams are closed, so it is about to go; if they are not, it hangs.
+            assert!(matches!(self.log.try_recv(), Err(mpsc::TryRecvError::Disconnected)), "the pool does not end");
+            self.child.wait().expect("a child")
+        })
+    }
+
+    /// Resident memory, in KiB.
+    pub fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process is there");
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("a line about memory");
+        line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+    }
+}
+
+impl Drop for PoolProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

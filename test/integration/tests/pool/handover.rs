@@ -1,0 +1,87 @@
+//! A running pool is replaced under its miners.
+
+use std::{path::Path, time::Duration};
+
+use integration::{
+    process::Site,
+    swarm::{Plan, Swarm, connect},
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_test-pool");
+
+fn plan(site: &Site, address: &str, miners: usize) -> Plan {
+    Plan {
+        address: address.to_owned(),
+        security: site.security(),
+        miners,
+        from: [127, 0, 0, 1].into(),
+        interval: Duration::from_millis(200),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_running_pool_is_replaced_under_its_miners() {
+    let site = Site::new("[shares]\nvardiff = false\n[limits]\ndrain_seconds = 30");
+    let mut old = site.start(Path::new(PROGRAM), &[]);
+    let plan = plan(&site, &old.address, 500);
+    let mut swarm = Swarm::start(&plan);
+    swarm.until(|miner| miner.acknowledged > 0).await;
+    // Somebody connects all the while.
+    let (stop, mut stopped) = tokio::sync::watch::channel(false);
+    let newcomers = tokio::spawn({
+        let plan = plan.clone();
+        async move {
+            let mut connected = 0;
+            while !*stopped.borrow_and_update() {
+                connect(&plan.address, plan.from, plan.security).await.expect("no connection is refused");
+                connected += 1;
+            }
+            connected
+        }
+    });
+    let mut new = site.start(Path::new(PROGRAM), &["--take-over"]);
+    assert_eq!(new.address, old.address);
+    new.until("taking over");
+    assert!(old.wait().success());
+    swarm.until(|miner| miner.moves == 1 && miner.acknowledged > 0).await;
+    stop.send_replace(true);
+    assert!(newcomers.await.unwrap() > 0);
+    let tally = swarm.stop().await;
+    assert_eq!(tally.failures, Vec::<String>::new());
+    assert_eq!((tally.unanswered, tally.refused, tally.moved), (0, 0, 500), "{} submitted", tally.submitted);
+    assert_eq!(tally.prefixes.len(), 1000);
+    tally.assert_disjoint();
+    // The folder is the new process' own: a third one can take over, and then ends when told.
+    let mut third = site.start(Path::new(PROGRAM), &["--take-over"]);
+    third.until("taking over");
+    assert!(new.wait().success());
+    third.terminate();
+    assert!(third.wait().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_pool_that_is_terminated_answers_its_miners_and_sends_them_back() {
+    let site = Site::new("[shares]\nvardiff = false\n[limits]\ndrain_seconds = 30");
+    let mut pool = site.start(Path::new(PROGRAM), &[]);
+    let mut swarm = Swarm::start(&plan(&site, &pool.address, 20));
+    swarm.until(|miner| miner.acknowledged > 0).await;
+    pool.terminate();
+    assert!(pool.wait().success());
+    let tally = swarm.stop().await;
+    assert_eq!((tally.unanswered, tally.refused), (0, 0), "{:?}", tally.failures);
+}
+
+#[test]
+fn a_changed_configuration_is_reloaded_as_far_as_it_can_be() {
+    let site = Site::new("[limits]\nchannels = 7");
+    let mut pool = site.start(Path::new(PROGRAM), &[]);
+    let text = std::fs::read_to_string(site.config()).unwrap();
+    let changed = text.replace("channels = 7", "channels = 8\nhalf_open = 9");
+    std::fs::write(site.config(), changed).unwrap();
+    pool.hang_up();
+    assert!(pool.until("configuration reloaded").contains("limits.channels"));
+    assert!(pool.until("need a new process").contains("limits.half_open"));
+    std::fs::write(site.config(), "nonsense = 1").unwrap();
+    pool.hang_up();
+    assert!(pool.until("was not reloaded").contains("nonsense"));
+}
