@@ -150,9 +150,10 @@ fn plain_file(folder: &Path, bytes: usize) -> impl FnMut() + use<> {
 /// All that a page of an account shows, of a pool with 10,000 workers that all mined for a year.
 fn year() -> Row<'static> {
     let folder = tempfile::tempdir().unwrap();
-    fill_year(folder.path());
+    let periods = fill_year(folder.path());
     let size = fs::metadata(folder.path().join(share_ledger::DATABASE)).unwrap().len();
-    eprintln!("database of a year, days only, 10,000 workers of 1,000 accounts: {} MB", size / 1_000_000);
+    let sums = periods * DAYS * (ACCOUNTS * (WORKERS_OF_ACCOUNT + 1) + 1) as u64;
+    eprintln!("{sums} sums in a database of {size} bytes: {} bytes each", size / sums);
     let mut reader = Reader::open(folder.path()).unwrap();
     Row::new("Account, 10 workers, a year of days of each").ours(move || {
         let _keep = &folder;
@@ -169,7 +170,8 @@ fn year() -> Row<'static> {
     })
 }
 
-fn fill_year(folder: &Path) {
+/// Returns of how many lengths of periods there are sums.
+fn fill_year(folder: &Path) -> u64 {
     let ledger = Ledger::open(&config(folder)).unwrap();
     let workers: Vec<WorkerId> = (0..ACCOUNTS * WORKERS_OF_ACCOUNT)
         .map(|number| ledger.worker(&format!("account-{}", number / WORKERS_OF_ACCOUNT), &format!("rig-{number}")))
@@ -193,5 +195,6 @@ fn fill_year(folder: &Path) {
     for _ in 0..2 {
         Ledger::open(&Config { retention, ..config(folder) }).unwrap().close();
     }
-    share_ledger::rebuild(folder, |_, _| {}).unwrap();
+    let made = share_ledger::rebuild(folder, |_, _| {}).unwrap();
+    [made.minutes_from, made.hours_from, made.days_from].into_iter().flatten().count() as u64
 }
