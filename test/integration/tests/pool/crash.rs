@@ -45,7 +45,7 @@ fn pool_process() {
     let Some(config) = std::env::var_os(CONFIG) else { return };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let code = runtime.block_on(pool::cli::run(PoolArgs { config: config.into(), log_json: false }));
+    let code = runtime.block_on(pool::cli::run(PoolArgs { config: config.into(), log_json: false, take_over: false }));
     assert_eq!(code, ExitCode::SUCCESS);
 }
 
