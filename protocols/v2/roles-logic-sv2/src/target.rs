@@ -395,6 +395,8 @@ mod tests {
         assert_eq!(Target::MAX.round_to_harder(), Target::MAX);
         assert_eq!(Target::ZERO.round_to_harder(), Target::ZERO);
         assert_eq!(Target::DIFFICULTY_1.round_to_harder(), Target::from_zero_bits(33));
+        assert_eq!(Target { high: u128::MAX, low: u128::MAX - 1 }.round_to_harder(), Target::from_zero_bits(1));
+        assert_eq!(Target { high: 5, low: u128::MAX }.round_to_harder(), Target { high: 3, low: u128::MAX });
         assert_eq!(Target::from_zero_bits(32).harder(), Target::from_zero_bits(33));
         assert_eq!(Target::from_zero_bits(32).easier(), Target::from_zero_bits(31));
         assert_eq!(Target::MAX.easier(), Target::MAX);

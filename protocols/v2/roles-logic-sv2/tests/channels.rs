@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use roles_logic_sv2::{
     JobId, SequenceNumber, Target, TargetBounds,
     channel::server::{
-        Channel, ChannelError, MAX_ACTIVE_JOBS, MAX_FUTURE_JOBS, Open, RETIRED_JOB_AGE, TargetRequestError,
+        Channel, ChannelError, MAX_ACTIVE_JOBS, MAX_FUTURE_JOBS, MAX_RETIRED_JOBS, Open, RETIRED_JOB_AGE,
+        TargetRequestError,
     },
     extranonce::{Extranonce, LayoutError},
     job::Job,
@@ -272,6 +273,29 @@ fn jobs_of_the_same_tip_live_side_by_side_up_to_a_bound() {
     channel.on_new_job(START, job(100, 840_000), Some(MIN_NTIME)).unwrap();
     assert_eq!(channel.active_jobs().len(), MAX_ACTIVE_JOBS);
     assert_eq!(reason(&mut channel, START, &share(&first)), Some(RejectReason::Stale));
+}
+
+#[test]
+fn retired_jobs_are_known_up_to_a_bound() {
+    let mut channel = standard(Target::MAX);
+    let first = activate(&mut channel, 1, 1, HARD);
+    let late = |channel: &mut Channel, id| reason(channel, START, &Share { job_id: JobId(id), ..share(&first) });
+    let ids = 2..=(MAX_ACTIVE_JOBS + MAX_RETIRED_JOBS) as u32;
+    for id in ids.clone() {
+        let job = factory(b"", 20).build(JobId(id), &template(840_000, &[], true)).unwrap();
+        channel.on_new_job(START, Arc::new(job), Some(MIN_NTIME)).unwrap();
+    }
+    assert_eq!(late(&mut channel, 1), Some(RejectReason::Stale), "the oldest of as many as are kept");
+    channel
+        .on_new_job(
+            START,
+            Arc::new(factory(b"", 20).build(JobId(999), &template(840_000, &[], true)).unwrap()),
+            Some(MIN_NTIME),
+        )
+        .unwrap();
+    assert_eq!(late(&mut channel, 1), Some(RejectReason::InvalidJobId));
+    assert_eq!(late(&mut channel, 2), Some(RejectReason::Stale));
+    assert_eq!(late(&mut channel, *ids.end()), None);
 }
 
 #[test]

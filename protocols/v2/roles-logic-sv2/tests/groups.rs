@@ -423,6 +423,20 @@ fn what_a_connection_has_can_be_looked_at() {
     assert_eq!(c.server.addressed(first).map(|channel| channel.id()).collect::<Vec<_>>(), [ids[0], ids[2]]);
     assert_eq!(c.server.addressed(ids[1]).map(|channel| channel.id()).collect::<Vec<_>>(), [ids[1]]);
     assert_eq!(c.server.addressed(ChannelId(99)).count(), 0);
+    // A group of few among many is looked up, one of many is gone through: it is the same.
+    let more: Vec<ChannelId> = (0..20).map(|_| c.open(first, true, Target::MAX)).collect();
+    assert_eq!(c.server.addressed(second).map(|channel| channel.id()).collect::<Vec<_>>(), [ids[1]]);
+    let all: Vec<_> = c.server.addressed(first).map(|channel| channel.id()).collect();
+    assert_eq!(all, [&[ids[0], ids[2]], &more[..]].concat());
+    for (group, harder) in [(first, 10), (second, 11)] {
+        c.server.set_target(group, Target::from_zero_bits(harder)).unwrap();
+        let reached = c.server.iter().filter(|channel| channel.target() == Target::from_zero_bits(harder));
+        assert!(reached.map(|channel| channel.group_id()).all(|id| id == group));
+        assert_eq!(
+            c.server.addressed(group).filter(|channel| channel.target() == Target::from_zero_bits(harder)).count(),
+            if group == first { 22 } else { 1 }
+        );
+    }
 }
 
 proptest! {

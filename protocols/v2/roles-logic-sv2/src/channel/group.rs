@@ -121,6 +121,11 @@ impl GroupChannel {
         self.full_size
     }
 
+    /// Whether it takes less time to go through all of so many channels than to look up each member.
+    fn is_most_of(&self, channels: usize) -> bool {
+        self.members.len().saturating_mul(4) >= channels
+    }
+
     /// The open channels of the group, by id.
     pub fn members(&self) -> impl ExactSizeIterator<Item = ChannelId> + '_ {
         self.members.iter().copied()
@@ -224,9 +229,17 @@ impl<M: Member> Channels<M> {
 
     /// The channels that a message with this id is for: one, or a group's; none when nothing has the id.
     pub fn addressed(&self, id: ChannelId) -> impl Iterator<Item = &M> {
-        let members = self.groups.get(&id).into_iter().flat_map(|group| group.members.iter().copied());
+        let group = self.groups.get(&id);
+        let (dense, sparse): (Option<_>, Option<_>) =
+            if group.is_some_and(|group| group.is_most_of(self.channels.len())) {
+                (Some(id), None)
+            } else {
+                (None, group)
+            };
+        let in_group = dense.into_iter().flat_map(|id| self.channels.values().filter(move |member| is_in(*member, id)));
+        let members = sparse.into_iter().flat_map(|group| group.members.iter().copied());
         let own = self.channels.contains_key(&id).then_some(id);
-        members.chain(own).filter_map(|id| self.channels.get(&id))
+        in_group.chain(members.chain(own).filter_map(|id| self.channels.get(&id)))
     }
 
     /// Changes each channel that a message with this id is for, by id, until one fails.
@@ -237,6 +250,9 @@ impl<M: Member> Channels<M> {
     ) -> Result<(), E> {
         let Self { channels, groups, .. } = self;
         if let Some(group) = groups.get(&id) {
+            if group.is_most_of(channels.len()) {
+                return channels.values_mut().filter(|member| is_in(*member, id)).try_for_each(change);
+            }
             return group.members.iter().try_for_each(|id| channels.get_mut(id).map_or(Ok(()), &mut change));
         }
         channels.get_mut(&id).map_or(Ok(()), change)
@@ -367,6 +383,10 @@ impl<M: Member> Channels<M> {
         })?;
         Ok(SetTarget { channel_id: to.0, maximum_target: target.into() })
     }
+}
+
+fn is_in<M: Member>(member: &M, group: ChannelId) -> bool {
+    member.channel().group_id() == group
 }
 
 impl GroupError {
