@@ -8,6 +8,7 @@ mod bench;
 mod command;
 mod core_node;
 mod coverage;
+mod crash;
 mod engines;
 mod firmware;
 mod fuzz;
@@ -35,6 +36,7 @@ usage: cargo xtask <command>
   abuse             a pool under attack in full, some minutes; `test` has a smaller version
   fuzz [--seconds N]
                     all fuzz targets for N seconds together, 60 if not given; installs cargo-fuzz
+  crash [--kills N] a pool's process under load, killed without warning N times, 50 if not given: no acknowledged share is lost
   mutants [FILE..]  changes to the mining core that no test notices, hours for all files; installs cargo-mutants
   sanitize          unsafe code under loom, AddressSanitizer, valgrind and, where installed, Miri
   bench core        speed of the mining core beside the reference implementation's; kept in docs/bench-core.md
@@ -74,8 +76,10 @@ fn run(args: &[String]) -> Result<ExitCode> {
         Some((name, rest)) => (name.as_str(), rest),
         None => ("help", args),
     };
-    if !matches!(name, "demo" | "bench" | "coverage" | "fuzz" | "mutants" | "simulate" | "help" | "-h" | "--help")
-        && !rest.is_empty()
+    if !matches!(
+        name,
+        "demo" | "bench" | "coverage" | "crash" | "fuzz" | "mutants" | "simulate" | "help" | "-h" | "--help"
+    ) && !rest.is_empty()
     {
         return Err(Failure::Usage(format!("`{name}` takes no arguments, got `{}`", rest.join(" "))));
     }
@@ -85,6 +89,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "demo" => demo(&root, rest),
         "test" => test::run(&root).map(|()| ExitCode::SUCCESS),
         "fuzz" => fuzz::run(&root, rest).map(|()| ExitCode::SUCCESS),
+        "crash" => crash::run(&root, rest).map(|()| ExitCode::SUCCESS),
         "mutants" => mutants::run(&root, rest).map(|()| ExitCode::SUCCESS),
         "sanitize" => sanitize::run(&root).map(|()| ExitCode::SUCCESS),
         "simulate" => simulate::run(&root, rest).map(|()| ExitCode::SUCCESS),
