@@ -16,6 +16,7 @@ use crate::{
     blocks::CONFIRMATIONS,
     hub::Failover,
     payout::{self, PayoutError},
+    profile::{self, Device, Overrides},
     session::Acknowledge,
     user::Policy,
 };
@@ -80,6 +81,8 @@ pub struct PoolConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listen {
+    /// What it is for, in messages and logs: hobby, farm, rental.
+    pub name: Option<String>,
     /// Address and port; port 0 takes a free one.
     pub address: SocketAddr,
     /// Encrypted with noise; off only for networks that are trusted.
@@ -96,12 +99,33 @@ pub struct Listen {
     /// Load balancers that say for whom they speak.
     #[serde(default)]
     pub proxy: Proxies,
+    /// What is otherwise here than `[shares]` says.
+    #[serde(default)]
+    pub shares: Overrides,
+    /// Devices that are treated otherwise here.
+    #[serde(default)]
+    pub device: Vec<Device>,
 }
 
 impl Listen {
     /// With noise, for miners under the pool's policy.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, noise: yes(), policies: pool_only(), socket: None, ipv6_only: false, proxy: Proxies::default() }
+        Self {
+            name: None,
+            address,
+            noise: yes(),
+            policies: pool_only(),
+            socket: None,
+            ipv6_only: false,
+            proxy: Proxies::default(),
+            shares: Overrides::default(),
+            device: Vec::new(),
+        }
+    }
+
+    /// Its name, else its address.
+    pub fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.address.to_string())
     }
 }
 
@@ -300,21 +324,8 @@ impl PoolConfig {
                 "ledger: expected ack_shares of at least 1 and ack_delay_ms of at most {MAX_ACK_DELAY_MS}"
             )));
         }
-        if !(self.shares.per_minute.is_finite() && self.shares.per_minute > 0.0) {
-            return other("shares.per_minute: expected a positive number");
-        }
-        if !(self.shares.min_difficulty.is_finite() && self.shares.min_difficulty >= 0.0) {
-            return other("shares.min_difficulty: expected 0 or a positive number");
-        }
-        let positive = |value: Option<f64>| value.is_none_or(|value| value.is_finite() && value > 0.0);
-        if !positive(self.shares.max_difficulty) || !positive(self.shares.start_difficulty) {
-            return other(
-                "shares.max_difficulty, shares.start_difficulty: expected a positive number, or leave them out",
-            );
-        }
-        if self.shares.max_difficulty.is_some_and(|most| most < self.shares.min_difficulty) {
-            return other("shares.max_difficulty: expected no less than shares.min_difficulty");
-        }
+        self.shares.check().map_err(InvalidConfig::Other)?;
+        self.listen.iter().try_for_each(|listen| profile::targets(&self.shares, listen).map(drop))?;
         if self.shares.job_refresh_seconds == 0 {
             return other("shares.job_refresh_seconds: expected at least 1");
         }

@@ -50,6 +50,7 @@ pub mod ledger;
 pub mod limits;
 pub mod payout;
 pub mod payouts;
+pub mod profile;
 pub mod reload;
 pub mod server;
 pub mod session;

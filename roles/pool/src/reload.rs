@@ -10,7 +10,7 @@ use stratum_runtime::config::{self, differences};
 use tokio::{signal::unix::Signal, sync::watch};
 
 use crate::{
-    config::{ENVIRONMENT, Listen, PoolConfig},
+    config::{ENVIRONMENT, InvalidConfig, Listen, PoolConfig},
     payouts::Payouts,
     server::session_config,
     session::SessionConfig,
@@ -44,13 +44,13 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    pub(crate) fn new(config: &PoolConfig, space: &Space, payouts: &Arc<Payouts>) -> Self {
+    pub(crate) fn new(config: &PoolConfig, space: &Space, payouts: &Arc<Payouts>) -> Result<Self, InvalidConfig> {
         let session = |listen: &Listen| {
-            let session = session_config(config, listen, space.clone(), payouts.clone());
-            (listen.clone(), watch::Sender::new(Arc::new(session)))
+            let session = session_config(config, listen, space.clone(), payouts.clone())?;
+            Ok((listen.clone(), watch::Sender::new(Arc::new(session))))
         };
-        let listeners = config.listen.iter().map(session).collect();
-        Self { listeners, space: space.clone(), payouts: payouts.clone() }
+        let listeners = config.listen.iter().map(session).collect::<Result<_, InvalidConfig>>()?;
+        Ok(Self { listeners, space: space.clone(), payouts: payouts.clone() })
     }
 
     /// What new sessions of each listener get.
@@ -59,11 +59,18 @@ impl Reloader {
     }
 
     /// From now on new connections get what `config` says, as far as that can change.
-    pub fn reload(&self, config: &PoolConfig) {
-        for (listen, sessions) in &self.listeners {
-            let session = session_config(config, listen, self.space.clone(), self.payouts.clone());
-            sessions.send_replace(Arc::new(session));
+    ///
+    /// # Errors
+    /// What is wrong with it; then nothing changes.
+    pub fn reload(&self, config: &PoolConfig) -> Result<(), InvalidConfig> {
+        let session = |(listen, _): &(Listen, _)| {
+            session_config(config, listen, self.space.clone(), self.payouts.clone()).map(Arc::new)
+        };
+        let changed = self.listeners.iter().map(session).collect::<Result<Vec<_>, _>>()?;
+        for ((_, sessions), session) in self.listeners.iter().zip(changed) {
+            sessions.send_replace(session);
         }
+        Ok(())
     }
 }
 
@@ -85,7 +92,10 @@ pub(crate) async fn on_hangup(mut hangups: Signal, path: PathBuf, mut running: t
         };
         let changed = differences(&running, &table);
         let (reloaded, waiting): (Vec<_>, Vec<_>) = changed.iter().partition(|key| RELOADED.contains(&key.as_str()));
-        reloader.reload(&config);
+        if let Err(error) = reloader.reload(&config) {
+            tracing::error!("the configuration stays as it was: {error}");
+            continue;
+        }
         tracing::info!(?reloaded, "configuration reloaded, for connections to come");
         if !waiting.is_empty() {
             tracing::warn!(?waiting, "these changes need a new process: start it with --take-over");

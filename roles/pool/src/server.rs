@@ -15,7 +15,6 @@ use roles_logic_sv2::{
     extranonce::{Layout, LayoutError, Space},
     job::Constraints,
     share::Rules,
-    target::{Target, TargetBounds, WORK_OF_DIFFICULTY_1},
 };
 use share_ledger::{LEDGER_FOLDER, Ledger, OpenError, ShareLedger, WorkerId};
 use stratum_runtime::{
@@ -37,11 +36,12 @@ use tokio::{
 
 use crate::{
     blocks::BlockState,
-    config::{InvalidConfig, Listen, PoolConfig, Shares},
+    config::{InvalidConfig, Listen, PoolConfig},
     epoch,
     hub::{Candidate, Hub, Output, PoolEvent},
     ledger::{self, BlockLog, LedgerJournal},
     payouts::{POOL_ACCOUNT, Payouts},
+    profile,
     reload::Reloader,
     session::{Session, SessionConfig},
     snapshot::Snapshot,
@@ -204,7 +204,7 @@ impl Pool {
             tasks: Vec::new(),
             shards,
             ledger: books.ledger.clone(),
-            reloader: Arc::new(Reloader::new(config, &space, &payouts)),
+            reloader: Arc::new(Reloader::new(config, &space, &payouts)?),
         };
         let accepting = shutdown.child_token();
         let accepts = pool.listen(config, listeners, clock, &accepting).map_err(data)?;
@@ -305,7 +305,7 @@ fn bind(config: &PoolConfig, inherited: &mut Inherited) -> Result<Vec<std::net::
         let listener = passed.map_or_else(|| listener::listen(address, listen.ipv6_only), Ok).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
-        tracing::info!(address = %local, noise = listen.noise, inherited, "listening for miners");
+        tracing::info!(address = %local, name = listen.name, noise = listen.noise, inherited, "listening for miners");
         listeners.push(listener);
     }
     for address in inherited.left_over() {
@@ -324,19 +324,22 @@ fn spawn_shards(
 }
 
 /// What the configuration says about sessions of a listener, for channels out of `space`.
-pub fn session_config(config: &PoolConfig, listen: &Listen, space: Space, payouts: Arc<Payouts>) -> SessionConfig {
-    let Shares { per_minute, vardiff, min_difficulty, max_difficulty, start_difficulty, .. } = config.shares;
-    let easiest = Target::from_zero_bits(work_bits(min_difficulty).ceil() as u32);
-    let not_harder = |difficulty: f64| Target::from_zero_bits(work_bits(difficulty).floor() as u32);
-    let hardest = max_difficulty.map_or(TargetBounds::NONE.hardest, not_harder);
-    SessionConfig {
+///
+/// # Errors
+/// When it contradicts itself.
+pub fn session_config(
+    config: &PoolConfig,
+    listen: &Listen,
+    space: Space,
+    payouts: Arc<Payouts>,
+) -> Result<SessionConfig, InvalidConfig> {
+    let (targets, vardiff) = profile::targets(&config.shares, listen)?;
+    Ok(SessionConfig {
         space,
         payouts,
         policies: listen.policies.clone(),
         rules: Rules { ntime_tolerance: config.shares.ntime_tolerance, ..Rules::default() },
-        bounds: TargetBounds { easiest, hardest },
-        start: start_difficulty.map(not_harder),
-        shares_per_minute: per_minute,
+        targets,
         vardiff,
         acknowledge: config.ledger.acknowledge,
         ack_limits: config.ledger.ack_limits(),
@@ -344,12 +347,7 @@ pub fn session_config(config: &PoolConfig, listen: &Listen, space: Space, payout
         setup: Duration::from_secs(config.limits.setup_seconds),
         first_channel: Duration::from_secs(config.limits.first_channel_seconds),
         limits: config.limits.of_sessions(),
-    }
-}
-
-/// Logarithm to base 2 of a difficulty's work, between 0 and 127.
-fn work_bits(difficulty: f64) -> f64 {
-    (difficulty * WORK_OF_DIFFICULTY_1 as f64).max(1.0).log2().min(127.0)
+    })
 }
 
 /// Moves what goes into and comes out of the hub.

@@ -16,7 +16,6 @@ use extensions_sv2::ExtensionNegotiation;
 use framing_sv2::Header;
 use mining_sv2::{CloseChannel, Mining, SetCustomMiningJobError, SubmitSharesError, UpdateChannel, UpdateChannelError};
 use roles_logic_sv2::{
-    Target, TargetBounds,
     accounting::{AckBatch, AckLimits},
     channel::{
         group::{Channels, Member},
@@ -27,7 +26,10 @@ use roles_logic_sv2::{
     ids::{ChannelId, JobId, SequenceNumber},
     setup::{MiningTerms, Request, Support, answer_extensions},
     share::{RejectReason, Rules, Share, Verdict},
-    vardiff::Vardiff,
+    vardiff::{
+        Vardiff,
+        policy::{Device, TargetPolicies, TargetPolicy},
+    },
 };
 use stratum_runtime::{
     bucket::TokenBucket,
@@ -78,12 +80,8 @@ pub struct SessionConfig {
     pub policies: Vec<Policy>,
     /// What shares are judged by.
     pub rules: Rules,
-    /// The range of targets.
-    pub bounds: TargetBounds,
-    /// The first target of a channel that names no hashrate; the easiest one where absent.
-    pub start: Option<Target>,
-    /// Shares a minute to aim at.
-    pub shares_per_minute: f32,
+    /// Which targets devices may have, and start with.
+    pub targets: TargetPolicies,
     /// Whether targets follow what a channel delivers.
     pub vardiff: bool,
     /// When shares are acknowledged.
@@ -110,6 +108,8 @@ pub struct Session {
     look: Option<Duration>,
     channels: Channels<Box<OpenChannel>>,
     groups: Vec<Group>,
+    /// What holds for the device's targets.
+    targets: TargetPolicy,
     snapshot: Option<Arc<Snapshot>>,
     /// Records under way to the disk, in order.
     owed: VecDeque<Owed>,
@@ -207,6 +207,7 @@ impl Session {
         Self {
             conduct: Conduct::new(now, config.limits),
             draining: false,
+            targets: *config.targets.port(),
             config,
             state: State::AwaitSetup,
             deadline,
@@ -253,6 +254,11 @@ impl Session {
                     Err(error) => return self.close(sink, error),
                 };
                 self.label = format!("{} ({} {})", self.peer, message.vendor, message.firmware);
+                let text = |field: &Str0_255<'_>| std::str::from_utf8(field.as_bytes()).unwrap_or_default().to_owned();
+                let [vendor, hardware, firmware] =
+                    [&message.vendor, &message.hardware_version, &message.firmware].map(text);
+                let device = Device { vendor: &vendor, hardware_version: &hardware, firmware: &firmware };
+                self.targets = *self.config.targets.for_device(&device);
                 self.state = State::Open(terms);
                 self.deadline = Some(now + self.config.first_channel);
                 sink.send(&SetupConnectionSuccess::from(accepted));
@@ -313,7 +319,7 @@ impl Session {
 
     fn update<S: Sink>(&mut self, now: Duration, request: UpdateChannel, sink: &mut S) {
         let UpdateChannel { channel_id, nominal_hash_rate, maximum_target } = request;
-        let (per_minute, bounds) = (self.config.shares_per_minute, self.config.bounds);
+        let TargetPolicy { shares_per_minute: per_minute, bounds, .. } = self.targets;
         let refused = match self.channels.get_mut(ChannelId(channel_id)) {
             None => error_code::update_channel::INVALID_CHANNEL_ID,
             Some(open) => {

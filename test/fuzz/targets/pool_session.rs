@@ -25,6 +25,7 @@ use roles_logic_sv2::{
     accounting::AckLimits,
     extranonce::{Layout, Space},
     share::Rules,
+    vardiff::policy::{Start, TargetPolicies, TargetPolicy},
 };
 use stratum_runtime::{
     core::{Core, Sink},
@@ -105,9 +106,12 @@ impl Rig {
             payouts,
             policies: config.listen[0].policies.clone(),
             rules: Rules::default(),
-            bounds: TargetBounds::NONE,
-            start: None,
-            shares_per_minute: 12.0,
+            targets: TargetPolicies::new(TargetPolicy {
+                shares_per_minute: 12.0,
+                bounds: TargetBounds::NONE,
+                start: Start::Nominal(None),
+            })
+            .expect("sound targets"),
             vardiff: true,
             acknowledge: Acknowledge::Durable,
             ack_limits: AckLimits::default(),

@@ -137,7 +137,9 @@ impl Process {
         Self {
             epoch,
             hub: hub.with_recycler(space.recycler()).with_confirmations(CONFIRMATIONS),
-            config: Arc::new(session_config(&config, &config.listen[0], space, payouts)),
+            config: Arc::new(
+                session_config(&config, &config.listen[0], space, payouts).expect("a fixed configuration"),
+            ),
             snapshot: Numbered::default(),
             shards: vec![Shard::default(); shards],
             commands: vec![0; sources.len()],

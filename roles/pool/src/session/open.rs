@@ -8,14 +8,14 @@ use mining_sv2::{OpenExtendedMiningChannel, OpenMiningChannelError, OpenStandard
 use roles_logic_sv2::{
     OpenSuccess, RequestId, Target,
     accounting::AckBatch,
-    channel::server::{Channel, Open, target_for_request},
+    channel::server::{Channel, Open},
     ids::ChannelId,
     setup::MiningTerms,
     vardiff::Vardiff,
 };
 use stratum_runtime::core::Sink;
 
-use super::{Group, OpenChannel, Session, SessionConfig, Told, vardiff::LOOK_INTERVAL};
+use super::{Group, OpenChannel, Session, Told, vardiff::LOOK_INTERVAL};
 use crate::{
     ledger::{RejectCounts, Worker},
     payouts::{Miner, Payee, Refused},
@@ -117,25 +117,23 @@ impl Session {
             return Err(full.into());
         }
         let config = self.config.clone();
-        let SessionConfig { shares_per_minute, bounds, rules, .. } = *config;
         let Wanted { nominal_hash_rate, max_target, .. } = *wanted;
-        let named = target_for_request(nominal_hash_rate, max_target, shares_per_minute, bounds);
-        let named = named.map_err(|error| error.error_code())?;
-        let start = config.start.filter(|_| nominal_hash_rate == 0.0);
-        let target = start.map_or(named, |start| bounds.for_client(max_target).clamp(start));
+        let targets = self.targets;
+        let target = targets.first_target(nominal_hash_rate, max_target, None).map_err(|error| error.error_code())?;
         let target = self.snapshot.as_ref().map_or(target, |snapshot| snapshot.keep_blocks(target));
         let Miner { account, worker, payee } = config.payouts.miner(&config.policies, wanted.user)?;
         let slot = config.space.allocate().map_err(|_| full)?;
         let group_channel_id = self.group(&payee, slot.full_prefix().len()).ok_or(full)?;
         // Ids are never used twice on a connection; a peer that uses up all of them has to connect anew.
         let channel_id = self.channels.next_id().map_err(|_| full)?;
-        let open = Open { channel_id, group_channel_id, slot, max_target, target, rules };
+        let open = Open { channel_id, group_channel_id, slot, max_target, target, rules: config.rules };
         let channel = match wanted.extranonce_size {
             None => Channel::standard(open),
             Some(size) => Channel::extended(open, size).map_err(|_| code::MIN_EXTRANONCE_SIZE_TOO_LARGE)?,
         };
         let vardiff = config.vardiff.then(|| {
-            Vardiff::new(now, shares_per_minute, bounds, max_target, nominal_hash_rate).with_start(channel.target())
+            Vardiff::new(now, targets.shares_per_minute, targets.bounds, max_target, nominal_hash_rate)
+                .with_start(channel.target())
         });
         Ok(OpenChannel {
             channel,

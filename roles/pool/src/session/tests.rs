@@ -14,7 +14,7 @@ use mining_sv2::{
     OpenStandardMiningChannel, OpenStandardMiningChannelSuccess, SetNewPrevHash, SubmitSharesError,
     SubmitSharesExtended, SubmitSharesStandard, SubmitSharesSuccess, UpdateChannel,
 };
-use roles_logic_sv2::extranonce::Layout;
+use roles_logic_sv2::{Target, TargetBounds, extranonce::Layout, vardiff::policy::Start};
 use template_source::Event;
 
 use super::*;
@@ -29,6 +29,11 @@ struct Fixture {
     hub: Hub,
 }
 
+/// The same targets for all devices.
+fn port(start: Start) -> TargetPolicies {
+    TargetPolicies::new(TargetPolicy { shares_per_minute: 12.0, bounds: TargetBounds::NONE, start }).unwrap()
+}
+
 /// A session with a hub at height 101.
 fn fixture() -> Fixture {
     let mut hub = hub(1);
@@ -40,9 +45,7 @@ fn fixture() -> Fixture {
         payouts: Arc::new(payouts(&config())),
         policies: vec![Policy::Pool],
         rules: Rules::default(),
-        bounds: TargetBounds::NONE,
-        start: None,
-        shares_per_minute: 12.0,
+        targets: port(Start::Nominal(None)),
         vardiff: true,
         acknowledge: Acknowledge::Durable,
         ack_limits: AckLimits { count: 1_000, delay: Duration::ZERO },
@@ -660,7 +663,8 @@ fn shares_are_never_harder_than_blocks() {
 fn who_names_no_hashrate_gets_the_start_and_without_vardiff_targets_stay() {
     let mut f = hard_blocks();
     let config = Arc::get_mut(&mut f.session.config).unwrap();
-    (config.start, config.vardiff) = (Some(Target::from_zero_bits(44)), false);
+    (config.targets, config.vardiff) = (port(Start::Nominal(Some(Target::from_zero_bits(44)))), false);
+    f.session.targets = *f.session.config.targets.port();
     f.setup(0);
     f.open_extended();
     let open = f.session.channels.iter().next().unwrap();
