@@ -112,6 +112,17 @@ pub fn listen(address: SocketAddr, only_v6: bool) -> io::Result<std::net::TcpLis
     Ok(socket.into())
 }
 
+/// Lets this process open as many files as the system allows it at most, and returns how many those are.
+pub fn raise_file_limit() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    // No limit reads as none.
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => maximum.unwrap_or(u64::MAX),
+        Err(_) => current.unwrap_or(u64::MAX),
+    }
+}
+
 /// Accepts until shutdown, and hands each connection to `handle`. `index` tells this listener from others in bans.
 pub async fn accept_loop(
     listener: TcpListener,
@@ -241,6 +252,13 @@ pub(crate) mod tests {
             self.shutdown.cancel();
             self.task.await.unwrap();
         }
+    }
+
+    #[test]
+    fn the_limit_of_files_is_as_high_as_it_can_be() {
+        let limit = raise_file_limit();
+        let now = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        assert_eq!(now.current.unwrap_or(u64::MAX), limit);
     }
 
     #[tokio::test]
