@@ -39,9 +39,9 @@ pub const CONFIRMATIONS: u32 = 8;
 /// A peer whose oldest unsent byte is this old is dropped.
 pub const UNSENT: Duration = Duration::from_secs(30);
 
-/// What the pool gets of a solo miner's block, in millionths; as in [`CONFIG`].
+/// What the pool gets of a solo miner's block, in millionths; as in `CONFIG`.
 pub const FEE_MILLIONTHS: u64 = 15_000;
-/// The script of the pool's payout; as in [`CONFIG`].
+/// The script of the pool's payout; as in `CONFIG`.
 pub const POOL_SCRIPT: &[u8] = &[0x51];
 /// Bytes of the full extranonce.
 pub const FULL_SIZE: usize = 20;
