@@ -200,7 +200,7 @@ pub(crate) struct Gauges {
     pub rejected: AtomicU64,
 }
 
-/// [`Gauges`] at one moment.
+/// `Gauges` at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// Connections on their way.
