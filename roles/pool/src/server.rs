@@ -58,6 +58,9 @@ const LAST_CANDIDATES: Duration = Duration::from_secs(LAST_REPORTS.as_secs() + 3
 /// Events of all sources that wait for the hub.
 const SOURCE_QUEUE: usize = 64;
 
+/// Files that are open beside connections: sources, ledger, blocks, logs, with room to spare.
+const FILES_BESIDE_CONNECTIONS: u64 = 200;
+
 /// Events that a slow observer may be behind before it misses some.
 const EVENT_QUEUE: usize = 1024;
 
@@ -180,6 +183,14 @@ impl Pool {
             .with_job_refresh(Duration::from_secs(config.shares.job_refresh_seconds))
             .with_recycler(space.recycler());
         hub = hub.with_failover(config.nodes.failover()).with_confirmations(config.nodes.confirmations);
+        let (files, connections) = (listener::raise_file_limit(), config.limits.connections as u64);
+        if files < connections.saturating_add(FILES_BESIDE_CONNECTIONS) {
+            tracing::warn!(
+                files,
+                connections,
+                "more connections are allowed than files; raise the limit of open files"
+            );
+        }
         let listeners = bind(config, &mut inherited)?;
         let sockets =
             listeners.iter().map(std::net::TcpListener::try_clone).collect::<io::Result<_>>().map_err(data)?;

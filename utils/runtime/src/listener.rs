@@ -182,9 +182,11 @@ pub async fn accept_loop(
                 }
             }
         };
+        // In this order: what was accepted is not dropped for a shutdown in the same moment.
         let entered = tokio::select! {
-            () = shutdown.cancelled() => return,
+            biased;
             entered = entered => entered,
+            () = shutdown.cancelled() => return,
         };
         match (entered, set_options(&stream, timeouts)) {
             (Ok(ticket), Ok(())) => handle(Accepted { stream, peer, permit, ticket, proxied }),
