@@ -457,7 +457,9 @@ impl Session {
     /// Acknowledges a channel's batch if it is full or its time has come.
     fn acknowledge_due<S: Sink>(&mut self, now: Duration, id: ChannelId, sink: &mut S) {
         let Some(open) = self.channels.get_mut(id) else { return };
-        if let Some(ack) = open.acks.poll(now) {
+        // At the end there may be no later time.
+        let due = if self.draining { open.acks.flush() } else { open.acks.poll(now) };
+        if let Some(ack) = due {
             sink.send(&ack.message(id));
         }
         self.ack_at = [self.ack_at, open.acks.poll_timeout()].into_iter().flatten().min();

@@ -157,3 +157,18 @@ fn refused_shares_are_recorded_as_numbers() {
     f.receive(&CloseChannel { channel_id: first, reason_code: Str0_255::from_truncated("") });
     assert_eq!(rejects(&mut f), [(alice(), "invalid-job-id", 1)]);
 }
+
+#[test]
+fn at_the_end_nothing_is_gathered() {
+    let (mut f, first, _) = Fixture::open_two(|config| {
+        config.ack_limits = AckLimits { count: 100, delay: Duration::from_secs(60) };
+        config.vardiff = false;
+    });
+    (0..3).for_each(|nonce| f.receive(&share(first, 1, nonce)));
+    f.durable(NOW, 1);
+    assert_eq!(f.answers(), (vec![], vec![]));
+    f.session.handle_drain(NOW, &mut f.sink);
+    assert_eq!(f.sink.names(), ["SubmitShares.Success", "Reconnect"]);
+    f.durable(NOW, 2);
+    assert_eq!(f.answers().0, [(first, 2, 2)]);
+}
