@@ -61,6 +61,11 @@ impl Site {
         self.folder.path().join("pool.toml")
     }
 
+    /// Where the pools keep what survives them.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// Starts a process of `program` and waits until it listens.
     pub fn start(&self, program: &Path, arguments: &[&str]) -> PoolProcess {
         let mut child = Command::new(program)

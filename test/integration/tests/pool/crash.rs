@@ -66,7 +66,8 @@ impl Process {
         let text = format!(
             "network = 'regtest'\npayout = 'raw({PAYOUT_SCRIPT})'\ndata_dir = '{}'\nshards = 2\n\
              [[listen]]\naddress = '{address}'\nnoise = false\n[[source]]\n{source}\n\
-             [shares]\nvardiff = false\nntime_tolerance = 7200\njob_refresh_seconds = 1\n",
+             [shares]\nvardiff = false\nntime_tolerance = 7200\njob_refresh_seconds = 1\n\
+             [limits]\ninvalid_shares_burst = 1e9\n",
             data_dir.display()
         );
         let config = folder.join("pool.toml");

@@ -1,10 +1,15 @@
 //! A running pool is replaced under its miners.
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use integration::{
     process::Site,
     swarm::{Plan, Swarm, connect},
+};
+use share_ledger::{
+    LEDGER_FOLDER,
+    log::{Entry, Step},
+    read_log,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_test-pool");
@@ -57,6 +62,22 @@ async fn a_running_pool_is_replaced_under_its_miners() {
     assert!(new.wait().success());
     third.terminate();
     assert!(third.wait().success());
+    assert_eq!(recorded(&site), tally.acknowledged, "each acknowledged share is in the ledger, once");
+}
+
+/// How many shares the ledger has, none of them twice.
+fn recorded(site: &Site) -> u64 {
+    let mut log = read_log(&site.data_dir().join(LEDGER_FOLDER)).unwrap();
+    let mut shares = BTreeSet::new();
+    while let Some(step) = log.next(u64::MAX).unwrap() {
+        let Step::Batch(batch) = step else { panic!("a log without damage") };
+        for entry in batch.entries() {
+            if let Entry::Share(share) = entry.unwrap() {
+                assert!(shares.insert(share.hash), "a share twice");
+            }
+        }
+    }
+    shares.len() as u64
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
