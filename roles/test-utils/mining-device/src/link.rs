@@ -7,7 +7,7 @@ use std::{
 
 use binary_sv2::Message;
 use framing_sv2::Sv2Frame;
-use network_helpers::{Connection, Error as NetworkError, FrameWriter, KeyLog, Phase, Security};
+use network_helpers::{Connection, Error as NetworkError, FrameReader, FrameWriter, KeyLog, Phase, Security};
 use noise_sv2::url::EndpointUrl;
 use stratum_runtime::shutdown::Shutdown;
 use tokio::{
@@ -29,7 +29,7 @@ pub const MAX_MESSAGE_BYTES: u32 = 256 * 1024;
 const MAX_QUEUED_BYTES: usize = 64 * 1024;
 /// A server that does not take our bytes within this time is given up.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);
-/// How long to wait for the good-bye to leave.
+/// How long to wait for the good-bye to arrive.
 const GOOD_BYE_DEADLINE: Duration = Duration::from_secs(1);
 /// How often the hashrate is measured.
 const TICK: Duration = Duration::from_secs(1);
@@ -135,7 +135,7 @@ async fn mine(machine: &mut Machine, settings: Settings, mut connection: Connect
         let handled = match event {
             Event::Shutdown => {
                 session.close(&mut link);
-                let _ = link.flush(GOOD_BYE_DEADLINE).await;
+                let _ = timeout(GOOD_BYE_DEADLINE, link.good_bye(&mut reader)).await;
                 return Outcome::Shutdown;
             }
             Event::Timeout => session.handle_timeout(link.now()),
@@ -198,6 +198,14 @@ impl Link<'_> {
         }
         if line {
             info!("{}", *self.machine.status.borrow());
+        }
+    }
+
+    /// Sends what is left and waits for the server to end the connection. Closing it with answers unread would reset it, and the
+    /// server might never see the last shares.
+    async fn good_bye(&mut self, reader: &mut FrameReader) {
+        if self.failed.is_none() && self.writer.shutdown().await.is_ok() {
+            while reader.read_frame().await.is_ok() {}
         }
     }
 
