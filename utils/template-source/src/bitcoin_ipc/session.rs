@@ -7,7 +7,7 @@
 //!
 //! The node is never waited for here: each call is a task, and its outcome comes back as [`Done`].
 
-use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bitcoin::{BlockHash, Network};
 use tokio::{
@@ -26,6 +26,7 @@ use crate::{
     TemplateId, Tip, Transactions,
     consensus::{self, halving_interval},
     subscription::{
+        in_flight::{CLOSING_GRACE, InFlight},
         live::Live,
         port::{Closed, Port},
     },
@@ -34,17 +35,8 @@ use crate::{
 /// Requests for transactions that may wait for the node; more are refused. One answer can have 4 MB.
 const MAX_PENDING_REQUESTS: usize = 16;
 
-/// Submissions that may wait for the node; more are refused. Each block holds one, so an honest user has one or two.
-const MAX_PENDING_SUBMISSIONS: usize = 64;
-
-/// Questions about blocks that may wait for the node; more are refused.
-const MAX_PENDING_QUESTIONS: usize = 16;
-
 /// How long a loading node is waited for before the user is told.
 const LOADING_NOTICE: Duration = Duration::from_secs(2);
-
-/// How long submissions may go on when the user has gone.
-const CLOSING_GRACE: Duration = Duration::from_secs(5);
 
 /// Why a session ended.
 #[derive(Debug)]
@@ -93,9 +85,7 @@ pub(super) struct Session {
     /// The user has set constraints: a template follows even if it is no better.
     asked: bool,
     requests: usize,
-    submissions: HashMap<u64, (BlockHash, SubmitPath)>,
-    submission_count: u64,
-    questions: usize,
+    in_flight: InFlight,
     // Last, so that the connection ends after all that uses it.
     _driver: Driver,
 }
@@ -177,9 +167,7 @@ pub(super) async fn open(config: &BitcoinIpcConfig, port: &mut Port) -> Result<S
         full: Lane::default(),
         asked: false,
         requests: 0,
-        submissions: HashMap::new(),
-        submission_count: 0,
-        questions: 0,
+        in_flight: InFlight::default(),
         _driver: driver,
     };
     session.activate(port, &full);
@@ -249,17 +237,9 @@ impl Session {
         };
         match &end {
             End::Closed => self.close(port).await,
-            End::Lost(error) => self.abandon(port, error),
+            End::Lost(error) => self.in_flight.abandon(port, error),
         }
         end
-    }
-
-    /// The connection is gone: what was handed in may or may not have arrived.
-    fn abandon(&mut self, port: &mut Port, error: &IpcError) {
-        for (hash, path) in std::mem::take(&mut self.submissions).into_values() {
-            let outcome = SubmitOutcome::Failed(format!("the connection was lost before the node answered: {error}"));
-            port.emit(Event::Submitted { hash, path, outcome });
-        }
     }
 
     /// The user has gone: what it handed in is still delivered.
@@ -270,9 +250,9 @@ impl Session {
             }
         }
         let delivered = async {
-            while !self.submissions.is_empty() {
+            while !self.in_flight.is_delivered() {
                 match self.tasks.join_next().await {
-                    Some(Ok(Done::Submitted(number, _))) => drop(self.submissions.remove(&number)),
+                    Some(Ok(Done::Submitted(number, _))) => self.in_flight.forget(number),
                     Some(_) => {}
                     None => return,
                 }
@@ -297,15 +277,8 @@ impl Session {
                 self.requests -= 1;
                 port.emit(Event::Transactions { id, result });
             }
-            Done::Submitted(number, outcome) => {
-                if let Some((hash, path)) = self.submissions.remove(&number) {
-                    port.emit(Event::Submitted { hash, path, outcome });
-                }
-            }
-            Done::Confirmations(hash, result) => {
-                self.questions -= 1;
-                port.emit(Event::Confirmations { hash, result });
-            }
+            Done::Submitted(number, outcome) => self.in_flight.submitted(port, number, outcome),
+            Done::Confirmations(hash, result) => self.in_flight.answered(port, hash, result),
         }
         Ok(())
     }
@@ -452,11 +425,9 @@ impl Session {
     }
 
     fn confirmations(&mut self, port: &mut Port, hash: BlockHash) {
-        if self.questions >= MAX_PENDING_QUESTIONS {
-            let result = Err(format!("{MAX_PENDING_QUESTIONS} questions are waiting for the node already"));
-            return port.emit(Event::Confirmations { hash, result });
+        if !self.in_flight.may_ask(port, hash) {
+            return;
         }
-        self.questions += 1;
         let node = self.node.clone();
         self.tasks.spawn_local(async move {
             Done::Confirmations(hash, node.confirmations(hash).await.map_err(|error| error.to_string()))
@@ -503,14 +474,7 @@ impl Session {
         path: SubmitPath,
         work: impl Future<Output = SubmitOutcome> + 'static,
     ) {
-        if self.submissions.len() >= MAX_PENDING_SUBMISSIONS {
-            let why = format!("{MAX_PENDING_SUBMISSIONS} submissions are waiting for the node already");
-            port.emit(Event::Submitted { hash, path, outcome: SubmitOutcome::Failed(why) });
-            return;
-        }
-        self.submission_count += 1;
-        let number = self.submission_count;
-        self.submissions.insert(number, (hash, path));
+        let Some(number) = self.in_flight.begin(port, hash, path) else { return };
         self.tasks.spawn_local(async move { Done::Submitted(number, work.await) });
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! The node is never waited for here: each call is a task, and its outcome comes back as [`Done`].
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use bitcoin::BlockHash;
 use tokio::{
@@ -26,25 +26,17 @@ use crate::{
     Command, Confirmations, Event, Solution, SubmitOutcome, SubmitPath, Template, TemplateId, Transactions,
     consensus::{following_coinbase, halving_interval},
     subscription::{
+        in_flight::{CLOSING_GRACE, InFlight},
         live::Live,
         port::{Closed, Port},
     },
 };
-
-/// Submissions that may wait for the node; more are refused. Each block holds one or two.
-const MAX_PENDING_SUBMISSIONS: usize = 64;
-
-/// Questions about blocks that may wait for the node; more are refused.
-const MAX_PENDING_QUESTIONS: usize = 16;
 
 /// Least time between two long polls that brought no new tip.
 const LONG_POLL_PAUSE: Duration = Duration::from_secs(1);
 
 /// A long poll that has not answered for this long after a tip is lost, with a router on the way, say.
 const LONG_POLL_OVERDUE: Duration = Duration::from_secs(20);
-
-/// How long submissions may go on when the user has gone.
-const CLOSING_GRACE: Duration = Duration::from_secs(5);
 
 /// Why a session ended.
 #[derive(Debug)]
@@ -121,9 +113,7 @@ pub(super) struct Session {
     prepared: Option<Arc<Template>>,
     /// It was said that transactions have to go for our coinbase.
     told_of_room: bool,
-    submissions: HashMap<u64, (BlockHash, SubmitPath)>,
-    submission_count: u64,
-    questions: usize,
+    in_flight: InFlight,
 }
 
 /// Connects, checks what is there, and sends `Up` with the first template and tip.
@@ -159,9 +149,7 @@ pub(super) async fn open(config: &BitcoinRpcConfig, port: &mut Port) -> Result<S
         sent: (0, true),
         prepared: None,
         told_of_room: false,
-        submissions: HashMap::new(),
-        submission_count: 0,
-        questions: 0,
+        in_flight: InFlight::default(),
     };
     session.new_tip(port)?;
     session.ask(Asked::LongPoll);
@@ -197,17 +185,9 @@ impl Session {
         };
         match &end {
             End::Closed => self.close(port).await,
-            End::Lost(error) => self.abandon(port, error),
+            End::Lost(error) => self.in_flight.abandon(port, error),
         }
         end
-    }
-
-    /// The node is gone: what was handed in may or may not have arrived.
-    fn abandon(&mut self, port: &mut Port, error: &RpcError) {
-        for (hash, path) in std::mem::take(&mut self.submissions).into_values() {
-            let outcome = SubmitOutcome::Failed(format!("the node was lost before it answered: {error}"));
-            port.emit(Event::Submitted { hash, path, outcome });
-        }
     }
 
     /// The user has gone: what it handed in is still delivered.
@@ -219,9 +199,9 @@ impl Session {
             }
         }
         let delivered = async {
-            while !self.submissions.is_empty() {
+            while !self.in_flight.is_delivered() {
                 match self.tasks.join_next().await {
-                    Some(Ok(Done::Submitted(number, _))) => drop(self.submissions.remove(&number)),
+                    Some(Ok(Done::Submitted(number, _))) => self.in_flight.forget(number),
                     Some(_) => {}
                     None => return,
                 }
@@ -245,15 +225,8 @@ impl Session {
                 self.proposing = false;
                 result?;
             }
-            Done::Submitted(number, outcome) => {
-                if let Some((hash, path)) = self.submissions.remove(&number) {
-                    port.emit(Event::Submitted { hash, path, outcome });
-                }
-            }
-            Done::Confirmations(hash, result) => {
-                self.questions -= 1;
-                port.emit(Event::Confirmations { hash, result });
-            }
+            Done::Submitted(number, outcome) => self.in_flight.submitted(port, number, outcome),
+            Done::Confirmations(hash, result) => self.in_flight.answered(port, hash, result),
         }
         Ok(())
     }
@@ -420,11 +393,9 @@ impl Session {
     }
 
     fn confirmations(&mut self, port: &mut Port, hash: BlockHash) {
-        if self.questions >= MAX_PENDING_QUESTIONS {
-            let result = Err(format!("{MAX_PENDING_QUESTIONS} questions are waiting for the node already"));
-            return port.emit(Event::Confirmations { hash, result });
+        if !self.in_flight.may_ask(port, hash) {
+            return;
         }
-        self.questions += 1;
         let node = self.node.clone();
         self.tasks.spawn(async move {
             Done::Confirmations(hash, node.confirmations(hash).await.map_err(|error| error.to_string()))
@@ -455,14 +426,7 @@ impl Session {
         path: SubmitPath,
         work: impl Future<Output = SubmitOutcome> + Send + 'static,
     ) {
-        if self.submissions.len() >= MAX_PENDING_SUBMISSIONS {
-            let why = format!("{MAX_PENDING_SUBMISSIONS} submissions are waiting for the node already");
-            port.emit(Event::Submitted { hash, path, outcome: SubmitOutcome::Failed(why) });
-            return;
-        }
-        self.submission_count += 1;
-        let number = self.submission_count;
-        self.submissions.insert(number, (hash, path));
+        let Some(number) = self.in_flight.begin(port, hash, path) else { return };
         self.tasks.spawn(async move { Done::Submitted(number, work.await) });
     }
 }
