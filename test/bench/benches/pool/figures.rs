@@ -110,7 +110,7 @@ fn pool_rows(plan: &Plan) -> Vec<Row> {
     rows.push(row(format!("{who}: acknowledged, p50"), "paced p50", "ms", ""));
     rows.push(row(format!("{who}: acknowledged, p99"), "paced p99", "ms", "durable: ≤ 2 × fdatasync + 3 ms"));
     rows.push(row(format!("{who}: processor time per share"), "paced cpu", "µs", ""));
-    rows.push(row(format!("{who}, `ack = \"received\"`: p99"), "received p99", "ms", "≤ 1 ms"));
+    rows.push(row(format!("{who}, `acknowledge = \"received\"`: p99"), "received p99", "ms", "≤ 1 ms"));
     rows
 }
 

@@ -137,11 +137,6 @@ fn program(kind: Kind) -> io::Result<PathBuf> {
         .ok_or_else(|| io::Error::other(format!("{name} is not set: use `cargo xtask bench pool`")))
 }
 
-/// Whether our pool can acknowledge shares before they are durable.
-pub fn has_ledger() -> io::Result<bool> {
-    Ok(table_of(&defaults()?, "ack").is_some())
-}
-
 /// Our pool's commented default configuration.
 fn defaults() -> io::Result<String> {
     let output = Command::new(program(Kind::Ours)?).args(["config", "pool"]).output()?;
@@ -163,7 +158,7 @@ fn table_of(text: &str, key: &str) -> Option<String> {
     None
 }
 
-/// What bounds a miner that floods, and what is measured one way or the other; each where the pool has it.
+/// What bounds a miner that floods, and what is measured one way or the other.
 const SETTINGS: &[(&str, &str)] = &[
     ("connections", "15000"),
     ("connections_per_address", "15000"),
@@ -175,11 +170,12 @@ const SETTINGS: &[(&str, &str)] = &[
 fn ours(address: SocketAddr, purpose: Purpose, provider: &Provider) -> io::Result<String> {
     let defaults = defaults()?;
     let mut tables = BTreeMap::<String, String>::new();
-    let received = (purpose == Purpose::Received).then_some(("ack", "\"received\""));
+    let received = (purpose == Purpose::Received).then_some(("acknowledge", "\"received\""));
     for (key, value) in SETTINGS.iter().copied().chain(received) {
-        if let Some(table) = table_of(&defaults, key) {
-            let _ = writeln!(tables.entry(table).or_default(), "{key} = {value}");
-        }
+        // A key that is gone would leave something else measured than the row says.
+        let table = table_of(&defaults, key)
+            .ok_or_else(|| io::Error::other(format!("`stratum config pool` has no {key}: the benchmark sets it")))?;
+        let _ = writeln!(tables.entry(table).or_default(), "{key} = {value}");
     }
     let tables: String = tables.iter().map(|(table, text)| format!("\n[{table}]\n{text}")).collect();
     Ok(format!(
