@@ -166,7 +166,7 @@ impl Pool {
                 let (folder, store) = (config.data_dir.clone(), store.clone());
                 Box::pin(async move {
                     let estate = Estate::inherit(folder.clone(), store).await?;
-                    Ok((estate, inherit_ledger(&folder).await?))
+                    Ok((estate, inherit_ledger(&folder).await))
                 })
             }
         };
@@ -542,15 +542,24 @@ async fn open_ledger(data_dir: &Path) -> Result<Arc<Ledger>, OpenError> {
     opened.unwrap_or_else(|error| Err(OpenError::Io { path, error: io::Error::other(error) })).map(Arc::new)
 }
 
-/// Waits for the process before this one to let go of the ledger.
-async fn inherit_ledger(data_dir: &Path) -> io::Result<Arc<Ledger>> {
+/// Waits for the process before this one to let go of the ledger, and for a disk that is full: the miners are here already, and
+/// their shares wait.
+async fn inherit_ledger(data_dir: &Path) -> Arc<Ledger> {
     loop {
-        match open_ledger(data_dir).await {
-            Err(OpenError::InUse(_)) => tokio::time::sleep(succession::LOOK).await,
-            opened => return opened.map_err(io::Error::other),
-        }
+        let pause = match open_ledger(data_dir).await {
+            Ok(ledger) => return ledger,
+            Err(OpenError::InUse(_)) => succession::LOOK,
+            Err(error) => {
+                tracing::error!("the share ledger can not be opened, shares wait for their acknowledgement: {error}");
+                LEDGER_RETRY
+            }
+        };
+        tokio::time::sleep(pause).await;
     }
 }
+
+/// Pause after a ledger that could not be opened when a process takes over.
+const LEDGER_RETRY: Duration = Duration::from_secs(5);
 
 /// Notes of blocks that may wait until the ledger is this process' own; further ones are lost to the ledger, not to the nodes.
 const MAX_WAITING_NOTES: usize = 4_096;
