@@ -10,6 +10,9 @@ pub const MAX_LINE_FROM_MINER: usize = 16 * 1024;
 /// Longest line that a client takes from a pool, in bytes: a notify with a coinbase of 64 KiB in hexadecimal.
 pub const MAX_LINE_FROM_POOL: usize = 256 * 1024;
 
+/// Buffer that a decoder keeps while no line is begun, in bytes; more was needed by a burst and is given back.
+const KEEP: usize = 1024;
+
 /// A line is longer than it may be; the stream can not be followed any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineTooLong {
@@ -71,6 +74,11 @@ impl LineDecoder {
         loop {
             let Some(length) = self.bytes[self.searched..].iter().position(|&byte| byte == b'\n') else {
                 self.searched = self.bytes.len();
+                if self.start == self.bytes.len() {
+                    self.bytes.clear();
+                    self.bytes.shrink_to(KEEP);
+                    (self.start, self.searched) = (0, 0);
+                }
                 return if self.searched - self.start > self.limit { Err(self.too_long()) } else { Ok(None) };
             };
             let (from, to) = (self.start, self.searched + length);
@@ -112,6 +120,16 @@ mod tests {
         assert_eq!(decoder.next_line(), Ok(None));
         decoder.extend(b"d");
         assert_eq!(decoder.next_line(), Err(LineTooLong { limit: 3 }), "without waiting for its end");
+    }
+
+    #[test]
+    fn a_burst_gives_its_room_back() {
+        let mut decoder = LineDecoder::new(10);
+        decoder.extend(&b"line\n".repeat(10_000));
+        while decoder.next_line().unwrap().is_some() {}
+        assert!(decoder.bytes.capacity() <= KEEP && decoder.pending() == 0);
+        decoder.extend(b"ab\n");
+        assert_eq!(decoder.next_line(), Ok(Some(&b"ab"[..])));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use roles_logic_sv2::{
 };
 use share_ledger::{LEDGER_FOLDER, Ledger, OpenError, ShareLedger, WorkerId};
 use stratum_runtime::{
-    core::Clock,
+    core::{Clock, Peer},
     identity::{Identity, KeyFileError, load_authority_key},
     journal::{Bounds, Recording},
     key_log::{self, KeyLogFileError},
@@ -289,8 +289,9 @@ impl Pool {
                 (Some(identity), true) => Security::Noise(identity.clone()),
                 _ => Security::Plain,
             };
-            let make = Arc::new(move |now, peer| Session::new(now, peer, sessions.borrow().clone()));
-            let service = Arc::new(Service { security, limits, gate: gate.clone(), listener: index, make });
+            let make = Arc::new(move |now, peer: Peer| Session::new(now, peer.address, sessions.borrow().clone()));
+            let service =
+                Arc::new(Service { protocols: security.into(), limits, gate: gate.clone(), listener: index, make });
             let shards = self.shards.clone();
             let mut turn = 0;
             let serve = move |connection| {

@@ -1,11 +1,51 @@
 //! What a driver needs to know of a core.
 
-use std::{fmt::Display, sync::Arc, time::Duration};
+use std::{
+    fmt::{self, Display},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use binary_sv2::Message;
 use framing_sv2::Header;
 
 use crate::journal::JournalFull;
+
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Stratum V2: frames.
+    V2 {
+        /// Encrypted.
+        noise: bool,
+    },
+    /// Stratum V1: lines.
+    V1 {
+        /// Encrypted.
+        tls: bool,
+    },
+}
+
+impl Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V2 { noise: true } => "sv2+noise",
+            Self::V2 { noise: false } => "sv2",
+            Self::V1 { tls: true } => "sv1+tls",
+            Self::V1 { tls: false } => "sv1",
+        })
+    }
+}
+
+/// Whom a core is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it comes from; where a load balancer speaks for it, what that one says.
+    pub address: SocketAddr,
+    /// What it speaks.
+    pub protocol: Protocol,
+}
 
 /// A sans-io protocol core for one connection (`docs/adr/0002-cores-write-into-a-sink.md`).
 ///
@@ -19,7 +59,7 @@ pub trait Core: 'static {
     /// What must be on disk before it is answered; [`Infallible`](std::convert::Infallible) for a core that has no such thing.
     type Record: Send + 'static;
 
-    /// A whole frame arrived.
+    /// A whole frame arrived; only on a connection that speaks [`Protocol::V2`].
     fn handle_frame<S: Sink<Report = Self::Report, Record = Self::Record>>(
         &mut self,
         now: Duration,
@@ -28,7 +68,18 @@ pub trait Core: 'static {
         sink: &mut S,
     );
 
-    /// The frames at hand are done: a chance to answer several at once.
+    /// A line arrived, without its end; only on a connection that speaks [`Protocol::V1`].
+    fn handle_line<S: Sink<Report = Self::Report, Record = Self::Record>>(
+        &mut self,
+        now: Duration,
+        line: &[u8],
+        sink: &mut S,
+    ) {
+        let _ = (now, line);
+        sink.disconnect("expected Stratum V2");
+    }
+
+    /// The frames or lines at hand are done: a chance to answer several at once.
     fn finish_input<S: Sink<Report = Self::Report, Record = Self::Record>>(&mut self, now: Duration, sink: &mut S);
 
     /// The role's state changed, or the connection is new.
@@ -96,6 +147,12 @@ pub trait Sink {
 
     /// Sends a message to the peer. Messages of one input leave in one write.
     fn send<M: Message>(&mut self, message: &M);
+
+    /// Sends lines, each with its newline, on a connection that speaks [`Protocol::V1`].
+    fn send_lines(&mut self, lines: &[u8]) {
+        let _ = lines;
+        self.disconnect("internal error: lines for a connection that carries frames");
+    }
 
     /// Ends the connection once everything sent has left, with one log line.
     fn disconnect(&mut self, reason: impl Display);

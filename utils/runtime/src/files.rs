@@ -43,6 +43,25 @@ pub fn create_durably(path: &Path, contents: &[u8], access: Access) -> io::Resul
     sync_parent(path)
 }
 
+/// The permission bits of a file that others than its owner may read or write; `None` where that is so for nobody.
+///
+/// # Errors
+/// As the system reports.
+pub fn exposed_mode(path: &Path) -> io::Result<Option<u32>> {
+    let metadata = fs::metadata(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = metadata.permissions().mode() & 0o777;
+        Ok((mode & 0o077 != 0).then_some(mode))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        Ok(None)
+    }
+}
+
 fn write_new(path: &Path, contents: &[u8], access: Access) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -82,6 +101,9 @@ mod tests {
         let path = folder.path().join("key");
         create_durably(&path, b"secret", Access::Secret).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(exposed_mode(&path).unwrap(), None);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(exposed_mode(&path).unwrap(), Some(0o640));
     }
 
     #[test]

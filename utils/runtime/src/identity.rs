@@ -11,7 +11,7 @@ use noise_sv2::{AuthorityPublicKey, AuthoritySecretKey, ServerIdentity, Validity
 use rand_core::OsRng;
 
 use crate::{
-    files::{Access, create_durably},
+    files::{Access, create_durably, exposed_mode},
     key_log::KeyLog,
 };
 
@@ -53,13 +53,8 @@ pub enum KeyFileError {
 /// See [`KeyFileError`]; the key itself is in none of them.
 pub fn load_authority_key(path: &Path) -> Result<AuthoritySecretKey, KeyFileError> {
     let file = |source| KeyFileError::File { path: path.to_owned(), source };
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = fs::metadata(path).map_err(file)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(KeyFileError::Exposed { path: path.to_owned(), mode });
-        }
+    if let Some(mode) = exposed_mode(path).map_err(file)? {
+        return Err(KeyFileError::Exposed { path: path.to_owned(), mode });
     }
     let text = fs::read_to_string(path).map_err(file)?;
     text.trim()

@@ -1,8 +1,8 @@
 //! Tokio driver for sans-io cores: listener, shards, identity, shutdown, configuration, logs.
 //!
 //! The driver takes no decisions: what a connection does is its [`Core`](crate::core::Core)'s business. [`shard`] runs many
-//! cores on one thread; [`listener`] hands it connections that the [`gate`] lets in; [`identity`] has the certificates for their handshakes
-//! (sv2-spec §4.5); [`handover`] and [`sockets`] pass listening sockets from process to process; [`journal`] is where what must not be lost goes before it is answered. [`config`], [`log`], [`files`], [`shutdown`] are what every program needs.
+//! cores on one thread, for connections of frames (Stratum V2) and of lines (Stratum V1), which [`detect`](mod@detect) tells apart on one port; [`listener`] hands it connections that the [`gate`] lets in; [`identity`] has the certificates for their handshakes
+//! (sv2-spec §4.5), [`tls`] those for Stratum V1; [`handover`] and [`sockets`] pass listening sockets from process to process; [`journal`] is where what must not be lost goes before it is answered. [`config`], [`log`], [`files`], [`shutdown`] are what every program needs.
 //!
 //! # What it refuses
 //! Peers that do not finish the handshake in time, send what does not decrypt, announce messages over the limit, or do not
@@ -61,7 +61,7 @@
 //! let offences = Rate { per_second: 0.1, burst: 10.0 };
 //! let gate = Gate::new(GateLimits { half_open: 100, per_address: 10, offences, ban: 600 * second });
 //! let service = Arc::new(Service {
-//!     security: Security::Plain,
+//!     protocols: Security::Plain.into(),
 //!     limits: Limits { message_bytes: 1024, handshake: 10 * second, unsent: 30 * second, idle: 900 * second },
 //!     gate: gate.clone(),
 //!     listener: 0,
@@ -87,6 +87,7 @@
 pub mod bucket;
 pub mod config;
 pub mod core;
+pub mod detect;
 pub mod files;
 pub mod gate;
 pub mod handover;
@@ -98,3 +99,4 @@ pub mod log;
 pub mod shard;
 pub mod shutdown;
 pub mod sockets;
+pub mod tls;

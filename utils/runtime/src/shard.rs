@@ -7,8 +7,10 @@
 
 mod connection;
 mod handshakes;
+mod open;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::{
     cell::{Cell, RefCell},
@@ -21,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use network_helpers::{FrameDecoder, FrameQueue, read_proxy_header, respond_in_turn, wire};
+use network_helpers::FrameDecoder;
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, mpsc, watch},
@@ -29,17 +31,20 @@ use tokio::{
 };
 
 use self::{
-    connection::{Connection, End, Live, Recorder},
+    connection::{Connection, End, Live, Port, Recorder},
     handshakes::Handshakes,
+    open::Opened,
+    wire::Input,
 };
 use crate::{
     bucket::{Rate, TokenBucket},
-    core::{Clock, Core, Sink},
+    core::{Clock, Core, Peer, Sink},
     gate::{Gate, Ticket},
     identity::Identity,
     journal::{Progress, Recording},
     listener::Accepted,
     shutdown::Shutdown,
+    tls::TlsIdentity,
 };
 
 /// Connections that wait for a shard to take them up; a listener waits when a shard is this far behind.
@@ -60,9 +65,9 @@ const STRANGERS_LOGGED: Rate = Rate { per_second: 5.0, burst: 50.0 };
 /// What a shard holds against its peers.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Longest message from a peer, in bytes.
+    /// Longest frame from a peer, in bytes; lines are bounded by `stratum_v1::line::MAX_LINE_FROM_MINER`.
     pub message_bytes: u32,
-    /// Time for the noise handshake, and before it for a PROXY header where one is due.
+    /// Time for telling protocols apart and for the handshake, and before it for a PROXY header where one is due.
     pub handshake: Duration,
     /// A peer whose oldest unsent byte is this old is dropped.
     pub unsent: Duration,
@@ -70,7 +75,25 @@ pub struct Limits {
     pub idle: Duration,
 }
 
-/// How a listener's connections are protected.
+/// What a listener speaks. Where that leaves a choice, the first bytes of a connection tell ([`detect`](crate::detect::detect)).
+#[derive(Clone, Debug)]
+pub struct Protocols {
+    /// Stratum V2, protected like this.
+    pub v2: Option<Security>,
+    /// Stratum V1 in the clear.
+    pub v1: bool,
+    /// Stratum V1 inside TLS, with this certificate.
+    pub tls: Option<Arc<TlsIdentity>>,
+}
+
+/// Stratum V2 alone.
+impl From<Security> for Protocols {
+    fn from(security: Security) -> Self {
+        Self { v2: Some(security), v1: false, tls: None }
+    }
+}
+
+/// How a listener's connections of Stratum V2 are protected.
 #[derive(Clone, Debug)]
 pub enum Security {
     /// Not at all; for networks that are trusted.
@@ -82,8 +105,8 @@ pub enum Security {
 /// How to serve one listener's connections.
 #[derive(Clone)]
 pub struct Service<C: Core> {
-    /// With noise or without.
-    pub security: Security,
+    /// What connections may speak.
+    pub protocols: Protocols,
     /// What to hold against peers.
     pub limits: Limits,
     /// Where peers of load balancers are let in.
@@ -91,7 +114,7 @@ pub struct Service<C: Core> {
     /// What [`Gate::enter`] is to call this listener.
     pub listener: usize,
     /// Makes the core of a new connection.
-    pub make: Arc<dyn Fn(Duration, SocketAddr) -> C + Send + Sync>,
+    pub make: Arc<dyn Fn(Duration, Peer) -> C + Send + Sync>,
 }
 
 /// What all shards of a role share.
@@ -348,25 +371,26 @@ impl<C: Core> Local<C> {
         };
         // Boxed, so that what only the beginning needs is not kept for as long as the connection lasts.
         let opened = Box::pin(self.open(&mut stream, &mut peer, &mut ticket, proxied, &service)).await;
-        let (mut decoder, queue) = match opened {
-            Ok(codec) => codec,
+        let Opened { protocol, mut input, wire } = match opened {
+            Ok(opened) => opened,
             Err(end) => return self.ended(&ticket, &peer.to_string(), &end),
         };
-        decoder.set_max_payload(service.limits.message_bytes);
         let now = self.clock.now();
         let id = self.next_id.get();
         self.next_id.set(id + 1);
-        let live = Live::new(id, now, (service.make)(now, peer), queue);
+        let live = Live::new(id, now, (service.make)(now, Peer { address: peer, protocol }), wire);
         let connection = Rc::new(Connection::new(stream, live));
         connection.notice(now, &self.notices.borrow().clone(), &self.recorder);
         self.connections.borrow_mut().insert(id, connection.clone());
-        let end = self.converse(&connection, &mut decoder, &mut ticket, service.limits).await;
+        // What told the protocol may be a whole message.
+        self.handle(&connection, &mut input);
+        let end = self.converse(&connection, &mut input, &mut ticket, service.limits).await;
         let _ = self.deliver_reports(&connection).await;
         if self.over.is_cancelled() {
             self.last_answers(&connection).await;
         }
         self.connections.borrow_mut().remove(&id);
-        connection.live.borrow_mut().flush(self.clock.now(), &connection.stream);
+        connection.live.borrow_mut().close(self.clock.now(), &connection.stream);
         let live = connection.live.borrow();
         self.ended(&ticket, live.core.label().unwrap_or(&peer.to_string()), &end);
         drop(permit);
@@ -398,41 +422,6 @@ impl<C: Core> Local<C> {
         }
     }
 
-    /// All that comes before messages: a PROXY header where one is due, and the handshake where there is one.
-    async fn open(
-        &self,
-        stream: &mut TcpStream,
-        peer: &mut SocketAddr,
-        ticket: &mut Ticket,
-        proxied: bool,
-        service: &Service<C>,
-    ) -> Result<(FrameDecoder, FrameQueue), End> {
-        if proxied {
-            let header = tokio::select! {
-                () = self.over.cancelled() => return Err(End::stopped()),
-                () = ticket.dropped() => return Err(End::dropped()),
-                header = read_proxy_header(stream, service.limits.handshake) => header.map_err(End::because)?,
-            };
-            if let Some(client) = header {
-                *peer = SocketAddr::new(client.ip().to_canonical(), client.port());
-                *ticket = service.gate.enter(self.clock.now(), service.listener, peer.ip()).map_err(End::because)?;
-            }
-        }
-        let Security::Noise(identity) = &service.security else {
-            // The event loop has not heard of the socket before, and nothing is written until it has.
-            stream.writable().await.map_err(End::because)?;
-            return Ok(wire::plain());
-        };
-        let certified = identity.current(self.clock.now()).map_err(End::because)?;
-        let turn = self.handshakes.turn(ticket.address());
-        let handshake = respond_in_turn(stream, &certified, service.limits.handshake, identity.key_log(), turn);
-        tokio::select! {
-            () = self.over.cancelled() => Err(End::stopped()),
-            () = ticket.dropped() => Err(End::dropped()),
-            transport = handshake => transport.map(wire::encrypted).map_err(End::because),
-        }
-    }
-
     /// One log line for the end of a connection, and what follows from it for its address.
     fn ended(&self, ticket: &Ticket, peer: &str, End { reason, abuse }: &End) {
         let now = self.clock.now();
@@ -449,7 +438,7 @@ impl<C: Core> Local<C> {
     async fn converse(
         &self,
         connection: &Connection<C>,
-        decoder: &mut FrameDecoder,
+        input: &mut Input,
         ticket: &mut Ticket,
         limits: Limits,
     ) -> End {
@@ -474,7 +463,7 @@ impl<C: Core> Local<C> {
                 }
                 () = ticket.dropped() => return End::dropped(),
                 ready = connection.stream.readable(), if next.read => {
-                    let read = ready.map_err(End::because).and_then(|()| self.read(connection, decoder));
+                    let read = ready.map_err(End::because).and_then(|()| self.read(connection, input));
                     if let Err(end) = read {
                         return end;
                     }
@@ -540,45 +529,86 @@ impl<C: Core> Local<C> {
         Ok(())
     }
 
-    /// Reads once and handles the whole frames that are there.
-    fn read(&self, connection: &Connection<C>, decoder: &mut FrameDecoder) -> Result<(), End> {
+    /// Reads once and handles the whole messages that are there.
+    fn read(&self, connection: &Connection<C>, input: &mut Input) -> Result<(), End> {
         let mut buffer = self.read_buffer.borrow_mut();
+        let decoder = match input {
+            Input::Frames(decoder) => decoder,
+            Input::Lines(decoder) => {
+                let read = connection.live.borrow_mut().out.read_lines(&connection.stream, &mut buffer, decoder)?;
+                if read {
+                    self.handle(connection, input);
+                }
+                return Ok(());
+            }
+        };
         decoder.borrow_buffer(&mut buffer);
-        let handled = self.read_into(connection, decoder);
-        decoder.give_back_buffer(&mut buffer);
+        let handled = self.read_frames(connection, input);
+        if let Input::Frames(decoder) = input {
+            decoder.give_back_buffer(&mut buffer);
+        }
         handled
     }
 
-    fn read_into(&self, connection: &Connection<C>, decoder: &mut FrameDecoder) -> Result<(), End> {
+    fn read_frames(&self, connection: &Connection<C>, input: &mut Input) -> Result<(), End> {
+        let Input::Frames(decoder) = input else { return Ok(()) };
         match connection.stream.try_read(decoder.writable()) {
             Ok(0) => return Err(End::because(decoder.closed())),
             Ok(count) => decoder.advance(count),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(End::because(error)),
         }
+        self.handle(connection, input);
+        Ok(())
+    }
+
+    /// Handles the whole messages that are there.
+    fn handle(&self, connection: &Connection<C>, input: &mut Input) {
         let now = self.clock.now();
         let mut live = connection.live.borrow_mut();
         live.last_input = now;
         live.drive(now, &self.recorder, |core, sink| {
             let malformed = loop {
-                match decoder.next_frame() {
-                    Ok(Some(frame)) => core.handle_frame(now, frame.header(), frame.payload(), sink),
-                    Ok(None) => break None,
+                let more = match input {
+                    Input::Frames(decoder) => next_frame(now, decoder, core, sink),
+                    Input::Lines(decoder) => match decoder.next_line() {
+                        Ok(Some(line)) => {
+                            core.handle_line(now, line, sink);
+                            Ok(true)
+                        }
+                        Ok(None) => Ok(false),
+                        Err(error) => Err(error.to_string()),
+                    },
+                };
+                match more {
+                    Ok(true) if !sink.is_gone() => {}
+                    Ok(_) => break None,
                     Err(error) => break Some(error),
                 }
-                if sink.is_gone() {
-                    break None;
-                }
             };
-            // The frames before a malformed one still get their answers.
+            // What came before a malformed message still gets its answers.
             core.finish_input(now, sink);
             if let Some(error) = malformed {
                 sink.disconnect_for_abuse(error);
             }
         });
         live.flush(now, &connection.stream);
-        Ok(())
     }
+}
+
+/// Handles one frame; false when there is none.
+fn next_frame<C: Core>(
+    now: Duration,
+    decoder: &mut FrameDecoder,
+    core: &mut C,
+    sink: &mut Port<'_, C>,
+) -> Result<bool, String> {
+    match decoder.next_frame() {
+        Ok(Some(frame)) => core.handle_frame(now, frame.header(), frame.payload(), sink),
+        Ok(None) => return Ok(false),
+        Err(error) => return Err(error.to_string()),
+    }
+    Ok(true)
 }
 
 /// What a connection waits for.

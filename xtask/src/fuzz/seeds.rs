@@ -76,6 +76,10 @@ impl Vectors {
                 binary.extend([192, 0, 2, 1, 192, 0, 2, 2, 0x13, 0x88, 0x85, 0xce]);
                 [texts(&["PROXY TCP4 192.0.2.1 192.0.2.2 5000 34254\r\n", "PROXY UNKNOWN\r\n"]), vec![binary]].concat()
             }
+            "detect" => {
+                let hello = vec![0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3];
+                [texts(V1_LINES), vec![hello, self.act1.clone()], frames().collect()].concat()
+            }
             "key_log" => vec![key_line()],
             "share_log" => vec![share_log()],
             "data_types" => self.typed_data(),

@@ -86,7 +86,7 @@ impl Layer {
             RolesLogic => &[Const, Binary, Subprotocol, Framing],
             Ffi => &[Const, Binary, Subprotocol, Framing, Noise, Codec, RolesLogic],
             NetworkHelpers => &[Const, Binary, Buffer, Framing, Noise, Codec],
-            Runtime => &[Const, Binary, Subprotocol, Buffer, Framing, Noise, Codec, RolesLogic, NetworkHelpers],
+            Runtime => &[V1, Const, Binary, Subprotocol, Buffer, Framing, Noise, Codec, RolesLogic, NetworkHelpers],
             Service => &[Const, Binary, Subprotocol, Framing, Noise, Codec, RolesLogic, NetworkHelpers, Runtime],
             Role => {
                 &[V1, Const, Binary, Subprotocol, Framing, Noise, Codec, RolesLogic, NetworkHelpers, Runtime, Service]

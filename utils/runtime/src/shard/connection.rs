@@ -3,12 +3,13 @@
 use std::{cell::RefCell, fmt::Display, io, sync::Arc, time::Duration};
 
 use binary_sv2::Message;
-use network_helpers::FrameQueue;
+use stratum_v1::line::LineDecoder;
 use tokio::{
     net::TcpStream,
     sync::{Notify, watch},
 };
 
+use super::wire::Wire;
 use crate::{
     core::{Core, Sink},
     journal::{JournalFull, Progress, Recording, Records},
@@ -137,8 +138,8 @@ pub(super) struct Live<C: Core> {
 }
 
 impl<C: Core> Live<C> {
-    pub fn new(id: u64, now: Duration, core: C, queue: FrameQueue) -> Self {
-        let out = Out { queue, sent: 0, reports: Vec::new(), gone: None };
+    pub fn new(id: u64, now: Duration, core: C, wire: Wire) -> Self {
+        let out = Out { wire, sent: 0, reports: Vec::new(), gone: None };
         Self {
             id,
             core,
@@ -192,6 +193,12 @@ impl<C: Core> Live<C> {
         };
     }
 
+    /// Sends the last bytes, as far as the socket takes them.
+    pub fn close(&mut self, now: Duration, stream: &TcpStream) {
+        self.out.wire.close();
+        self.flush(now, stream);
+    }
+
     /// Gives the newest notice once the bytes that stood in its way are gone.
     pub fn catch_up(
         &mut self,
@@ -220,7 +227,7 @@ impl<C: Core> Live<C> {
 
 /// What a core has put out.
 pub(super) struct Out<R> {
-    queue: FrameQueue,
+    wire: Wire,
     /// Bytes that left.
     sent: u64,
     pub reports: Vec<R>,
@@ -229,23 +236,31 @@ pub(super) struct Out<R> {
 
 impl<R> Out<R> {
     pub fn unsent(&self) -> usize {
-        self.queue.pending().len()
+        self.wire.unsent()
+    }
+
+    /// See [`Wire::read_lines`].
+    pub fn read_lines(
+        &mut self,
+        stream: &TcpStream,
+        buffer: &mut [u8],
+        decoder: &mut LineDecoder,
+    ) -> Result<bool, End> {
+        self.wire.read_lines(stream, buffer, decoder)
     }
 
     /// Writes what the socket takes.
     fn write_to(&mut self, stream: &TcpStream) -> io::Result<()> {
-        while self.unsent() > 0 {
-            match stream.try_write(self.queue.pending()) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    self.queue.sent(count);
-                    self.sent += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
-        }
+        self.sent += self.wire.write_to(stream)?;
         Ok(())
+    }
+
+    fn put(&mut self, put: impl FnOnce(&mut Wire) -> Result<(), End>) {
+        if self.gone.is_none()
+            && let Err(end) = put(&mut self.wire)
+        {
+            self.gone = Some(end);
+        }
     }
 }
 
@@ -268,11 +283,11 @@ impl<C: Core> Sink for Port<'_, C> {
     type Record = C::Record;
 
     fn send<M: Message>(&mut self, message: &M) {
-        if self.out.gone.is_none()
-            && let Err(error) = self.out.queue.push(message)
-        {
-            self.out.gone = Some(End::because(format_args!("{}: {error}", M::NAME)));
-        }
+        self.out.put(|wire| wire.push(message));
+    }
+
+    fn send_lines(&mut self, lines: &[u8]) {
+        self.out.put(|wire| wire.push_lines(lines));
     }
 
     fn disconnect(&mut self, reason: impl Display) {

@@ -1,3 +1,5 @@
+mod protocols;
+
 use std::ops::RangeInclusive;
 
 use binary_sv2::Message;
@@ -11,6 +13,7 @@ use tokio::{
 
 use super::*;
 use crate::{
+    core::Protocol,
     journal::{Bounds, testing::Held},
     listener,
 };
@@ -28,6 +31,8 @@ const DRAINED: u16 = 0xfffe;
 #[derive(Default)]
 struct Echo {
     reported: bool,
+    /// The peer sends lines.
+    lines: bool,
 }
 
 fn answer(version: u16, flags: u32) -> SetupConnectionSuccess {
@@ -49,6 +54,11 @@ impl Core for Echo {
         }
     }
 
+    /// Gives each line back.
+    fn handle_line<S: Sink<Report = u8, Record = u8>>(&mut self, _: Duration, line: &[u8], sink: &mut S) {
+        sink.send_lines(&[line, b"\n"].concat());
+    }
+
     fn finish_input<S: Sink>(&mut self, _: Duration, sink: &mut S) {
         if std::mem::take(&mut self.reported) {
             sink.send(&answer(2, 0));
@@ -58,7 +68,9 @@ impl Core for Echo {
     fn handle_notice<S: Sink>(&mut self, _: Duration, _: &Arc<()>, _: &mut S) {}
 
     fn handle_drain<S: Sink>(&mut self, _: Duration, sink: &mut S) {
-        sink.send(&answer(DRAINED, 0));
+        if !self.lines {
+            sink.send(&answer(DRAINED, 0));
+        }
     }
 
     fn handle_durable<S: Sink>(&mut self, _: Duration, count: usize, sink: &mut S) {
@@ -80,6 +92,8 @@ impl Core for Echo {
 struct Rig {
     shard: Shard<Echo>,
     shutdown: Shutdown,
+    /// Time for what comes before messages.
+    handshake: Duration,
     _notices: watch::Sender<Arc<()>>,
 }
 
@@ -93,21 +107,27 @@ impl Rig {
         let shutdown = Shutdown::new();
         let clock = Clock::start();
         let surroundings = Surroundings { clock, notices, reports, recording, shutdown: shutdown.clone(), drain };
-        Self { shard: Shard::spawn(0, surroundings).unwrap(), shutdown, _notices }
+        let handshake = Duration::from_secs(60);
+        Self { shard: Shard::spawn(0, surroundings).unwrap(), shutdown, handshake, _notices }
     }
 
-    /// A connection to the shard.
+    /// A connection to the shard, which expects frames in the clear.
     async fn connect(&self) -> TcpStream {
+        self.connect_to(Security::Plain.into()).await
+    }
+
+    async fn connect_to(&self, protocols: Protocols) -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
         let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let minute = Duration::from_secs(60);
-        let limits = Limits { message_bytes: 100, handshake: minute, unsent: minute, idle: minute };
-        let make = Arc::new(|_, _| Echo::default());
+        let limits = Limits { message_bytes: 100, handshake: self.handshake, unsent: minute, idle: minute };
+        let make =
+            Arc::new(|_, peer: Peer| Echo { lines: matches!(peer.protocol, Protocol::V1 { .. }), ..Echo::default() });
         let gate = listener::tests::gate(9);
         let ticket = gate.enter(Duration::ZERO, 0, peer.ip()).unwrap();
-        let service = Arc::new(Service { security: Security::Plain, limits, gate, listener: 0, make });
+        let service = Arc::new(Service { protocols, limits, gate, listener: 0, make });
         self.shard.serve(Accepted { stream, peer, permit, ticket, proxied: false }, service);
         client
     }
