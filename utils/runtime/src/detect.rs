@@ -50,7 +50,7 @@ pub fn detect(start: &[u8]) -> Option<Beginning> {
 /// White space, an opening brace, white space, a quotation mark, then text up to the end of a line or of the window.
 fn json(window: &[u8]) -> Option<bool> {
     let line = window.trim_ascii_start();
-    let Some((first, after)) = line.split_first() else { return None };
+    let (first, after) = line.split_first()?;
     if *first != b'{' {
         return Some(false);
     }
