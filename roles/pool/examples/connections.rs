@@ -38,6 +38,7 @@ async fn serve() {
          data_dir = '{0}/data'
          authority_key_file = '{0}/key'
          listen = [{{ address = '127.0.0.1:0' }}]
+         http = {{ operator = false }}
          source = [{{ kind = 'devnet' }}]
          [limits]
          connections = 20000",

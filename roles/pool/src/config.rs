@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use bitcoin::{Network, ScriptBuf};
 use roles_logic_sv2::{accounting::AckLimits, job::JobError};
 use serde::Deserialize;
-use stratum_runtime::listener::Proxies;
+use stratum_runtime::{http::HttpConfig, listener::Proxies};
 use template_source::{
     TemplateSource,
     config::{InvalidSource, SourceConfig},
@@ -75,6 +75,9 @@ pub struct PoolConfig {
     /// What a peer may use up.
     #[serde(default)]
     pub limits: Limits,
+    /// Where the pool shows itself to people and programs.
+    #[serde(default)]
+    pub http: HttpConfig,
 }
 
 /// One listening socket.
@@ -259,7 +262,7 @@ pub enum InvalidConfig {
 }
 
 impl PoolConfig {
-    /// The defaults, without listeners and sources.
+    /// The defaults, without listeners, HTTP included, and sources.
     pub fn new(network: Network, payout: &str, data_dir: PathBuf) -> Self {
         Self {
             network,
@@ -279,6 +282,7 @@ impl PoolConfig {
             ledger: LedgerConfig::default(),
             shares: Shares::default(),
             limits: Limits::default(),
+            http: HttpConfig::off(),
         }
     }
 
@@ -333,6 +337,7 @@ impl PoolConfig {
             return other("certificate_hours: expected at least 1");
         }
         self.limits.check().map_err(InvalidConfig::Other)?;
+        self.http.check().map_err(InvalidConfig::Other)?;
         Ok(script)
     }
 
@@ -391,6 +396,11 @@ mod tests {
         assert_eq!((config.nodes.stuck_seconds, config.nodes.settle_seconds), (stuck_seconds, settle_seconds));
         assert_eq!(config.nodes.confirmations, confirmations);
         assert_eq!(format!("{:?}", config.limits), format!("{:?}", Limits::default()), "the file states the defaults");
+        assert_eq!(
+            format!("{:?}", config.http),
+            format!("{:?}", HttpConfig::default()),
+            "the file states the defaults"
+        );
     }
 
     #[test]
@@ -427,5 +437,6 @@ mod tests {
         assert!(error(|c| c.shares.job_refresh_seconds = 0).contains("job_refresh_seconds"));
         assert!(error(|c| c.certificate_hours = 0).contains("certificate_hours"));
         assert!(error(|c| c.limits.half_open = 0).contains("limits.half_open"));
+        assert!(error(|c| c.http.public = c.http.operator).contains("http.public"));
     }
 }

@@ -26,6 +26,7 @@
 //!      payout = 'raw(51)'
 //!      data_dir = '{}'
 //!      listen = [{{ address = '127.0.0.1:0', noise = false }}]
+//!      http = {{ operator = false }}
 //!      source = [{{ kind = 'devnet' }}]",
 //!     folder.path().display()
 //! );
@@ -41,6 +42,7 @@
 //! ```
 #![warn(missing_docs)]
 
+pub mod api;
 pub mod blocks;
 pub mod cli;
 pub mod config;

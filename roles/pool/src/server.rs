@@ -35,6 +35,7 @@ use tokio::{
 };
 
 use crate::{
+    api::{Http, HttpError, Views},
     blocks::BlockState,
     config::{InvalidConfig, Listen, PoolConfig},
     epoch,
@@ -95,6 +96,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The HTTP API can not be served.
+    #[error("http: {0}")]
+    Http(#[from] HttpError),
     /// The server id does not fit the extranonce.
     #[error("server_id: {0}")]
     Extranonce(#[from] LayoutError),
@@ -116,6 +120,7 @@ pub struct Pool {
     shards: Vec<Arc<Shard<Session>>>,
     ledger: Arc<OnceLock<Arc<Ledger>>>,
     reloader: Arc<Reloader>,
+    http: Http,
 }
 
 impl Pool {
@@ -192,8 +197,12 @@ impl Pool {
             );
         }
         let listeners = bind(config, &mut inherited)?;
-        let sockets =
-            listeners.iter().map(std::net::TcpListener::try_clone).collect::<io::Result<_>>().map_err(data)?;
+        let views = Views::bind(&config.http, &mut inherited)?;
+        for address in inherited.left_over() {
+            tracing::warn!(%address, "a socket that was passed is not in the configuration, and is closed");
+        }
+        let sockets = listeners.iter().chain(views.sockets()).map(std::net::TcpListener::try_clone);
+        let sockets = sockets.collect::<io::Result<_>>().map_err(data)?;
         let (events, _) = broadcast::channel(EVENT_QUEUE);
         let (snapshots, snapshot) = watch::channel(Arc::new(Snapshot::default()));
         let (candidates, found) = mpsc::channel(CANDIDATE_QUEUE);
@@ -208,6 +217,7 @@ impl Pool {
         })?;
         // The hub ends when the last shard has dropped its end.
         drop(candidates);
+        let http = Http::start(config, views, snapshot)?;
         let mut pool = Self {
             addresses: listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
             identity,
@@ -216,6 +226,7 @@ impl Pool {
             shards,
             ledger: books.ledger.clone(),
             reloader: Arc::new(Reloader::new(config, &space, &payouts)?),
+            http,
         };
         let accepting = shutdown.child_token();
         let accepts = pool.listen(config, listeners, clock, &accepting).map_err(data)?;
@@ -224,7 +235,8 @@ impl Pool {
         }
         let (owned, owns) = oneshot::channel();
         let folder = config.data_dir.clone();
-        let offer = succession::offer(folder, owns, sockets, (accepting, accepts), shutdown.clone());
+        let accepting = (accepting, pool.http.ending(), accepts);
+        let offer = succession::offer(folder, owns, sockets, accepting, shutdown.clone());
         pool.tasks.push(tokio::spawn(offer));
         let store = store::Writer::start(move |block, state| store.write(block, state)).map_err(data)?;
         let driver = Driver::new(clock, hub, sources, constraints, snapshots, events, store, books);
@@ -235,6 +247,16 @@ impl Pool {
     /// The addresses that miners can connect to, in the order of the configuration.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where the operator's view is served, if it is.
+    pub fn operator_address(&self) -> Option<SocketAddr> {
+        self.http.operator
+    }
+
+    /// Where the public view is served, if it is.
+    pub fn public_address(&self) -> Option<SocketAddr> {
+        self.http.public
     }
 
     /// The public authority key that miners need, where a listener uses noise.
@@ -264,6 +286,8 @@ impl Pool {
         if let Err(error) = joined {
             tracing::error!("a shard could not be joined: {error}");
         }
+        // Until here it could be seen how all ends.
+        self.http.end().await;
         // What the shards have appended is written before the ledger's threads end.
         let ledger = self.ledger;
         if let Err(error) = tokio::task::spawn_blocking(move || drop(ledger)).await {
@@ -319,9 +343,6 @@ fn bind(config: &PoolConfig, inherited: &mut Inherited) -> Result<Vec<std::net::
         let local = listener.local_addr().map_err(failed)?;
         tracing::info!(address = %local, name = listen.name, noise = listen.noise, inherited, "listening for miners");
         listeners.push(listener);
-    }
-    for address in inherited.left_over() {
-        tracing::warn!(%address, "a socket that was passed is not in the configuration, and is closed");
     }
     Ok(listeners)
 }

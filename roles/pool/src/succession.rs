@@ -110,10 +110,10 @@ pub(crate) async fn offer(
     folder: PathBuf,
     owned: oneshot::Receiver<()>,
     sockets: Vec<TcpListener>,
-    accepting: (Shutdown, Vec<JoinHandle<()>>),
+    accepting: (Shutdown, Shutdown, Vec<JoinHandle<()>>),
     shutdown: Shutdown,
 ) {
-    let (stop_accepting, accepts) = accepting;
+    let (stop_accepting, stop_http, accepts) = accepting;
     let handed_over = async {
         if owned.await.is_err() {
             return std::future::pending().await;
@@ -128,7 +128,11 @@ pub(crate) async fn offer(
     };
     tokio::select! {
         () = shutdown.cancelled() => {}
-        () = handed_over => tracing::info!("another process takes over"),
+        () = handed_over => {
+            tracing::info!("another process takes over");
+            // It answers for both from now on.
+            stop_http.cancel();
+        }
     }
     // What was accepted is in the shards' hands before they hear of the end.
     stop_accepting.cancel();

@@ -11,6 +11,7 @@ use pool::{
     config::{Listen, Shares},
 };
 use stratum_runtime::{
+    http::HttpConfig,
     identity::create_authority_key,
     log,
     shutdown::{self, Shutdown},
@@ -50,6 +51,9 @@ pub struct DemoArgs {
     /// Where the pool listens; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
+    /// Where the dashboard is; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    http: SocketAddr,
     /// Hashing threads of each miner [default: half of the cores]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroU32>,
@@ -82,9 +86,13 @@ async fn demo(args: &DemoArgs, token: Shutdown) -> Result<(), String> {
         source: vec![source(args)],
         // Many shares, so that there is something to see.
         shares: Shares { per_minute: 60.0, ..Shares::default() },
+        http: HttpConfig { operator: Some(args.http), ..HttpConfig::off() },
         ..PoolConfig::new(Network::Regtest, PAYOUT, folder.path().join("pool"))
     };
     let pool = Pool::start(&config, sources(&config)?, token.clone()).await.map_err(|error| error.to_string())?;
+    if let Some(address) = pool.operator_address() {
+        println!("The dashboard is at http://{address}");
+    }
     let mut events = pool.events();
     let miners = start_miners(args, &pool, &token)?;
     let watched = watch_blocks(args, &mut events, &token).await;

@@ -36,8 +36,11 @@ impl Site {
     pub fn with_blocks(bits: u32, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().display();
+        // Many pools run at the same time; those that are to be looked at say where.
+        let http = if more.contains("[http]") { "" } else { "http = { operator = false }" };
         let text = format!(
             "network = 'regtest'
+             {http}
              payout = 'raw(51)'
              data_dir = '{path}/data'
              authority_key_file = '{path}/authority.key'

@@ -64,6 +64,8 @@ ntime_tolerance = 60
 channels = 6
 [ledger]
 acknowledge = "received"
+[http]
+operator = false
 [solo]
 fee_percent = 1.5
 [[listen]]

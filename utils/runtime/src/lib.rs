@@ -91,6 +91,7 @@ pub mod detect;
 pub mod files;
 pub mod gate;
 pub mod handover;
+pub mod http;
 pub mod identity;
 pub mod journal;
 pub mod key_log;

@@ -196,7 +196,7 @@ pub async fn accept_loop(
     }
 }
 
-fn set_options(stream: &TcpStream, timeouts: SocketTimeouts) -> io::Result<()> {
+pub(crate) fn set_options(stream: &TcpStream, timeouts: SocketTimeouts) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new().with_time(timeouts.keepalive).with_interval(KEEPALIVE_INTERVAL);

@@ -24,7 +24,7 @@ enum Layer {
     Ffi,
     NetworkHelpers,
     Runtime,
-    /// Template sources and the share ledger.
+    /// Template sources, the share ledger, the dashboard's files.
     Service,
     Role,
     /// The program `stratum`, which puts roles together.
@@ -59,6 +59,7 @@ const FOLDERS: &[(&str, Layer)] = &[
     ("utils/template-source", Service),
     ("utils/share-ledger", Service),
     ("utils/inspect", Service),
+    ("dashboard", Service),
     ("roles/stratum", Umbrella),
     ("roles/", Role),
     ("test/", Leaf),

@@ -184,6 +184,7 @@ network = "bitcoin"
 payout = "raw({SCRIPT})"
 data_dir = "data"
 authority_key_file = "authority.key"
+http = {{ operator = false }}
 
 [[listen]]
 address = "{address}"

@@ -67,7 +67,8 @@ impl Process {
             "network = 'regtest'\npayout = 'raw({PAYOUT_SCRIPT})'\ndata_dir = '{}'\nshards = 2\n\
              [[listen]]\naddress = '{address}'\nnoise = false\n[[source]]\n{source}\n\
              [shares]\nvardiff = false\nntime_tolerance = 7200\njob_refresh_seconds = 1\n\
-             [limits]\ninvalid_shares_burst = 1e9\n",
+             [limits]\ninvalid_shares_burst = 1e9\n\
+             [http]\noperator = false\n",
             data_dir.display()
         );
         let config = folder.join("pool.toml");
