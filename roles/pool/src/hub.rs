@@ -31,6 +31,7 @@ pub use self::select::Failover;
 use self::select::Selector;
 use crate::{
     blocks::{Action, BlockBook, BlockState, FoundBlock, Origin},
+    hold::Hold,
     ledger::Worker,
     snapshot::{ActiveTip, Snapshot, Work},
 };
@@ -53,12 +54,14 @@ pub const SPARE_JOBS: usize = 4;
 pub const MAX_INCOMPLETE_BLOCKS: usize = 64;
 
 /// A block candidate from a session.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Candidate {
     /// The share that meets its job's nBits.
     pub candidate: BlockCandidate,
     /// Whose share it is.
     pub finder: Arc<Worker>,
+    /// Keeps the share's acknowledgement back until the block is on disk.
+    pub hold: Hold,
 }
 
 /// What the hub wants done.
@@ -336,8 +339,8 @@ impl Hub {
     }
 
     /// A session found a block. Known ones are ignored; the height of one that is new is returned.
-    pub fn handle_candidate(&mut self, now: Duration, found: Candidate) -> Option<u32> {
-        let Candidate { candidate, finder } = found;
+    pub fn handle_candidate(&mut self, now: Duration, found: &Candidate) -> Option<u32> {
+        let Candidate { candidate, finder, .. } = found;
         let (hash, job) = (candidate.hash, &candidate.job);
         let Some(record) = self.jobs.values().rev().find(|record| record.work.id() == job.id()) else {
             tracing::error!(%hash, "block candidate of a job that is no longer known");
@@ -373,7 +376,7 @@ impl Hub {
             if self.incomplete.len() >= MAX_INCOMPLETE_BLOCKS {
                 self.incomplete.pop_front();
             }
-            self.incomplete.push_back(Incomplete { key, hash, candidate });
+            self.incomplete.push_back(Incomplete { key, hash, candidate: candidate.clone() });
             // Those of an old template made room for others.
             self.fetch(key);
         }

@@ -47,6 +47,7 @@ pub mod blocks;
 pub mod cli;
 pub mod config;
 pub mod epoch;
+pub mod hold;
 pub mod hub;
 pub mod ledger;
 pub mod limits;

@@ -510,11 +510,13 @@ impl Driver {
         Some(lock)
     }
 
-    fn candidate(&mut self, candidate: Candidate) {
+    fn candidate(&mut self, mut found: Candidate) {
         let now = self.clock.now();
-        let found = candidate.clone();
-        if let Some(height) = self.hub.handle_candidate(now, candidate) {
-            self.books.note(now, Note::Found(height, found));
+        let hash = found.candidate.hash;
+        self.store.hold(hash, std::mem::take(&mut found.hold));
+        match self.hub.handle_candidate(now, &found) {
+            Some(height) => self.books.note(now, Note::Found(height, found)),
+            None => self.store.is_known(hash),
         }
     }
 

@@ -16,7 +16,7 @@ use extensions_sv2::ExtensionNegotiation;
 use framing_sv2::Header;
 use mining_sv2::{CloseChannel, Mining, SetCustomMiningJobError, SubmitSharesError, UpdateChannel, UpdateChannelError};
 use roles_logic_sv2::{
-    accounting::{AckBatch, AckLimits},
+    accounting::{AckBatch, AckLimits, Ticket},
     channel::{
         group::{Channels, Member},
         server::{Channel, target_for_request},
@@ -38,6 +38,7 @@ use stratum_runtime::{
 
 use self::conduct::Conduct;
 use crate::{
+    hold::{Held, HeldShares, Hold},
     hub::Candidate,
     ledger::{Record, RejectCounts, Worker},
     limits::SessionLimits,
@@ -113,7 +114,9 @@ pub struct Session {
     snapshot: Option<Arc<Snapshot>>,
     /// Records under way to the disk, in order.
     owed: VecDeque<Owed>,
-    /// Channels with shares to be acknowledged when what was read is done.
+    /// Shares whose block is not on disk yet.
+    held: HeldShares,
+    /// Channels with shares to be acknowledged at the end of the turn.
     unacknowledged: Vec<ChannelId>,
     /// When a batch of acknowledgements ends by time.
     ack_at: Option<Duration>,
@@ -133,11 +136,13 @@ enum State {
 }
 
 /// Records that follow each other.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Owed {
     /// Whose shares they are; none for records that nobody waits for.
     channel: Option<ChannelId>,
     count: usize,
+    /// A single share that is a block.
+    block: Option<(Ticket, Held)>,
 }
 
 /// Refused shares that are yet to be recorded, besides those of open channels.
@@ -216,6 +221,7 @@ impl Session {
             groups: Vec::new(),
             snapshot: None,
             owed: VecDeque::new(),
+            held: HeldShares::default(),
             unacknowledged: Vec::new(),
             ack_at: None,
             rejects: Rejects::default(),
@@ -231,6 +237,7 @@ impl Session {
         (self.deadline, self.look, self.ack_at) = (None, None, None);
         self.rejects.closed.extend(self.channels.iter_mut().map(|open| open.take_rejects()));
         self.channels = Channels::new();
+        self.held = HeldShares::default();
         sink.disconnect(reason);
     }
 
@@ -376,9 +383,11 @@ impl Session {
         };
         let verdict = open.channel.submit(now, share);
         // A block comes before everything else, whatever is wrong with the share.
-        if let Some(block) = verdict.block() {
-            sink.report(Candidate { candidate: block.clone(), finder: open.worker.clone() });
-        }
+        let held = verdict.block().map(|block| {
+            let (hold, held) = Hold::new();
+            sink.report(Candidate { candidate: block.clone(), finder: open.worker.clone(), hold });
+            held
+        });
         match verdict {
             Verdict::Accepted { work, difficulty, hash, .. } => {
                 tracing::trace!(peer = self.label, channel = id.0, difficulty, "share accepted");
@@ -399,11 +408,22 @@ impl Session {
                         sink.send(&SubmitSharesError { channel_id: id.0, sequence_number, error_code });
                     }
                     Some(ticket) => {
-                        owe(&mut self.owed, Some(id));
-                        if self.config.acknowledge == Acknowledge::Received {
-                            open.acks.accept(ticket);
-                            if self.unacknowledged.last() != Some(&id) {
-                                self.unacknowledged.push(id);
+                        let block = held.map(|held| {
+                            open.acks.hold(ticket);
+                            (ticket, held)
+                        });
+                        match (self.config.acknowledge, block) {
+                            (Acknowledge::Durable, block) => owe(&mut self.owed, Some(id), block),
+                            (Acknowledge::Received, Some((ticket, held))) => {
+                                owe(&mut self.owed, None, None);
+                                self.held.add(now, id, ticket, held);
+                            }
+                            (Acknowledge::Received, None) => {
+                                owe(&mut self.owed, None, None);
+                                open.acks.accept(ticket);
+                                if self.unacknowledged.last() != Some(&id) {
+                                    self.unacknowledged.push(id);
+                                }
                             }
                         }
                     }
@@ -465,6 +485,24 @@ impl Session {
         self.ack_at = [self.ack_at, open.acks.poll_timeout()].into_iter().flatten().min();
     }
 
+    /// Acknowledges shares whose block is on disk by now.
+    fn release_held<S: Sink>(&mut self, now: Duration, sink: &mut S) {
+        for (id, ticket) in self.held.take_over(now) {
+            if let Some(open) = self.channels.get_mut(id) {
+                open.acks.accept(ticket);
+                self.unacknowledged.push(id);
+            }
+        }
+        self.acknowledge_decided(now, sink);
+    }
+
+    /// Acknowledges what was decided, in one message for each channel.
+    fn acknowledge_decided<S: Sink>(&mut self, now: Duration, sink: &mut S) {
+        let mut ids = std::mem::take(&mut self.unacknowledged);
+        ids.drain(..).for_each(|id| self.acknowledge_due(now, id, sink));
+        self.unacknowledged = ids;
+    }
+
     /// Records what was refused since the last time.
     fn record_rejects<S: Sink<Record = Record>>(&mut self, now: Duration, sink: &mut S) {
         self.rejects.at = None;
@@ -476,7 +514,7 @@ impl Session {
                 let record = Record::Rejects { worker: worker.clone(), at: now, reason: reason.error_code(), count };
                 // What is refused while the ledger is far behind is not counted: it is no money.
                 if sink.persist(record).is_ok() {
-                    owe(&mut self.owed, None);
+                    owe(&mut self.owed, None, None);
                 }
             }
         }
@@ -489,10 +527,10 @@ impl OpenChannel {
     }
 }
 
-fn owe(owed: &mut VecDeque<Owed>, channel: Option<ChannelId>) {
+fn owe(owed: &mut VecDeque<Owed>, channel: Option<ChannelId>, block: Option<(Ticket, Held)>) {
     match owed.back_mut() {
-        Some(last) if last.channel == channel => last.count += 1,
-        _ => owed.push_back(Owed { channel, count: 1 }),
+        Some(last) if last.channel == channel && last.block.is_none() && block.is_none() => last.count += 1,
+        _ => owed.push_back(Owed { channel, count: 1, block }),
     }
 }
 
@@ -527,9 +565,7 @@ impl Core for Session {
     }
 
     fn finish_input<S: Sink<Report = Candidate, Record = Record>>(&mut self, now: Duration, sink: &mut S) {
-        while let Some(id) = self.unacknowledged.pop() {
-            self.acknowledge_due(now, id, sink);
-        }
+        self.acknowledge_decided(now, sink);
         if !self.rejects.closed.is_empty() {
             self.record_rejects(now, sink);
         }
@@ -548,16 +584,18 @@ impl Core for Session {
             let channel = next.channel;
             count -= durable;
             next.count -= durable;
-            if next.count == 0 {
-                self.owed.pop_front();
-            }
-            if let Some(id) = channel.filter(|_| self.config.acknowledge == Acknowledge::Durable)
-                && let Some(open) = self.channels.get_mut(id)
-            {
+            let done = if next.count == 0 { self.owed.pop_front() } else { None };
+            let Some(id) = channel else { continue };
+            if let Some((ticket, held)) = done.and_then(|done| done.block) {
+                self.held.add(now, id, ticket, held);
+            } else if let Some(open) = self.channels.get_mut(id) {
                 open.acks.accept_next(durable);
-                self.acknowledge_due(now, id, sink);
+                if self.unacknowledged.last() != Some(&id) {
+                    self.unacknowledged.push(id);
+                }
             }
         }
+        self.release_held(now, sink);
     }
 
     fn handle_notice<S: Sink<Report = Candidate, Record = Record>>(
@@ -571,7 +609,7 @@ impl Core for Session {
     }
 
     fn poll_timeout(&self) -> Option<Duration> {
-        [self.deadline, self.look, self.ack_at, self.rejects.at].into_iter().flatten().min()
+        [self.deadline, self.look, self.ack_at, self.rejects.at, self.held.poll_timeout()].into_iter().flatten().min()
     }
 
     fn handle_timeout<S: Sink<Report = Candidate, Record = Record>>(&mut self, now: Duration, sink: &mut S) {
@@ -581,6 +619,9 @@ impl Core for Session {
         }
         if self.look.is_some_and(|look| look <= now) {
             self.look(now, sink);
+        }
+        if self.held.poll_timeout().is_some_and(|at| at <= now) {
+            self.release_held(now, sink);
         }
         if self.ack_at.is_some_and(|at| at <= now) {
             self.ack_at = None;
@@ -595,6 +636,10 @@ impl Core for Session {
     fn handle_drain<S: Sink<Report = Candidate>>(&mut self, _now: Duration, sink: &mut S) {
         self.draining = true;
         self.ask_to_reconnect(sink);
+    }
+
+    fn owes_answers(&self) -> bool {
+        !self.held.is_empty()
     }
 
     fn is_established(&self) -> bool {

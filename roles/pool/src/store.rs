@@ -16,7 +16,7 @@ use bitcoin::BlockHash;
 use serde::{Deserialize, Serialize};
 use stratum_runtime::files::{Access, write_durably};
 
-pub use self::writer::{MAX_WAITING, Writer};
+pub use self::writer::{BYTES_PATIENCE, MAX_WAITING, Writer};
 use crate::blocks::{BlockState, FoundBlock, MAX_FOUND_BLOCKS, MAX_OPEN_BLOCKS};
 
 /// Largest block file that is read back, in bytes; a block can not be larger (4,000,000 weight units).

@@ -11,6 +11,7 @@ use template_source::{Capabilities, CoinbaseTemplate, Event, Template, TemplateI
 
 use crate::{
     config::PoolConfig,
+    hold::Hold,
     hub::{Candidate, Hub, Output},
     ledger::Record,
     payouts::Payouts,
@@ -23,6 +24,8 @@ pub(crate) const NOW: Duration = Duration::from_secs(1_800_000_000);
 pub(crate) struct Recorder {
     pub sent: Vec<(Header, Vec<u8>)>,
     pub reports: Vec<Candidate>,
+    /// Blocks that are on their way to the disk.
+    pub holds: Vec<Hold>,
     /// Records that are not durable yet.
     pub records: Vec<Record>,
     /// The journal takes nothing.
@@ -56,7 +59,8 @@ impl Sink for Recorder {
         self.gone.get_or_insert(reason.to_string());
     }
 
-    fn report(&mut self, report: Candidate) {
+    fn report(&mut self, mut report: Candidate) {
+        self.holds.push(std::mem::take(&mut report.hold));
         self.reports.push(report);
     }
 

@@ -40,6 +40,10 @@ counters! {
     shares: "shares sent",
     /// Shares that were acknowledged.
     acknowledged: "shares acknowledged",
+    /// Worlds whose pool acknowledges what is on disk.
+    durable_worlds: "worlds in which they were on disk before",
+    /// Shares that were not on disk when the pool's process crashed.
+    lost_shares: "shares that a crash took",
     /// Blocks that the pool's miners found.
     found_blocks: "blocks found by the pool",
     /// Blocks of the pool that a node took as its tip.

@@ -24,6 +24,10 @@ pub enum Fault {
     TwoAnswers,
     /// Something comes between a channel's answer and its job.
     JobNotFirst,
+    /// Shares are acknowledged before they are in the ledger.
+    AckUnwritten,
+    /// A share that is a block is acknowledged before the block is on disk.
+    AckBeforeBlock,
     /// An acknowledgement is sent twice.
     AckTwice,
     /// An acknowledgement is not sent.
@@ -60,13 +64,15 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault, and the checker that has to find it.
-    pub const ALL: [(Self, &'static str); 22] = [
+    pub const ALL: [(Self, &'static str); 24] = [
         (Self::JobTwice, "job-ids"),
         (Self::PrevHashForNoJob, "prev-hash"),
         (Self::OnePrefix, "search-space"),
         (Self::NoAnswer, "requests"),
         (Self::TwoAnswers, "requests"),
         (Self::JobNotFirst, "first-job"),
+        (Self::AckUnwritten, "durable"),
+        (Self::AckBeforeBlock, "durable"),
         (Self::AckTwice, "credit"),
         (Self::AckLost, "credit"),
         (Self::AckTooMany, "credit"),

@@ -9,7 +9,8 @@
 //! Bitcoin [nodes](node) with a small [chain] of their own: blocks of other miners, races, reorganisations, restarts. A network
 //! with delay, reordering between connections and never within one, disconnects, slow readers, peers that vanish. Miners that are late,
 //! that repeat themselves, that are [hostile]. Template Providers whose connections break and that start anew. Crashes and orderly stops of
-//! the pool, with a disk that keeps what had been written.
+//! the pool, with a disk that keeps what had been written, and a ledger that is behind. Six worlds of ten acknowledge shares when they are
+//! durable, the others when they are received.
 //!
 //! # What is checked
 //! After every step, the rules in [checks]. A world that breaks one ends there, and its [`Outcome`] says where; the same seed, with the

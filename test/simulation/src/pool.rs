@@ -4,17 +4,25 @@
 //! unsent bytes is passed over and gets the newest later, reading stops while too much is unsent,
 //! records are durable in order and some time later.
 
-use std::{collections::BTreeMap, fmt::Display, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Display,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use binary_sv2::Message;
 use bitcoin::BlockHash;
 use pool::{
     PoolConfig,
     blocks::{BlockState, FoundBlock},
+    hold::Hold,
     hub::{Candidate, Hub},
+    ledger::Record,
     payouts::Payouts,
     server::session_config,
-    session::{Session, SessionConfig},
+    session::{Acknowledge, Session, SessionConfig},
     snapshot::Snapshot,
 };
 use roles_logic_sv2::extranonce::{Layout, Space};
@@ -62,8 +70,6 @@ min_difficulty = 0.0
 ntime_tolerance = 60
 [limits]
 channels = 6
-[ledger]
-acknowledge = "received"
 [http]
 operator = false
 [solo]
@@ -96,8 +102,32 @@ pub struct Process {
     pub stopping: bool,
     /// Future templates that came, for a hub that is broken on purpose.
     pub future_templates: usize,
-    /// When the journal has written all that it was given.
-    pub journal: Duration,
+    /// The share ledger's journal.
+    pub journal: Journal,
+    /// Blocks on their way to the disk, once for each write.
+    pub storing: Vec<BlockHash>,
+    /// Acknowledgements that wait for a block.
+    pub holds: Vec<(BlockHash, Hold)>,
+}
+
+/// The share ledger's journal: what waits for the disk.
+#[derive(Debug, Default)]
+pub struct Journal {
+    /// When the last of it is on disk.
+    pub written: Duration,
+    /// Shares of each connection's turn, in their order.
+    pub waiting: VecDeque<Batch>,
+}
+
+/// Records of one connection's turn.
+#[derive(Debug)]
+pub struct Batch {
+    /// The connection.
+    pub conn: u64,
+    /// How many records.
+    pub records: usize,
+    /// The shares among them.
+    pub shares: Vec<BlockHash>,
 }
 
 /// A snapshot, and how many came before it.
@@ -123,8 +153,9 @@ impl Process {
     ///
     /// # Panics
     /// When the fixed configuration makes no pool.
-    pub fn start(now: Duration, epoch: u64, nodes: &[Node], shards: usize) -> Self {
-        let config: PoolConfig = toml::from_str(CONFIG).expect("a fixed configuration");
+    pub fn start(now: Duration, epoch: u64, nodes: &[Node], shards: usize, acknowledge: Acknowledge) -> Self {
+        let mut config: PoolConfig = toml::from_str(CONFIG).expect("a fixed configuration");
+        config.ledger.acknowledge = acknowledge;
         let payouts = Arc::new(Payouts::new(&config, FULL_SIZE).expect("a fixed payout"));
         let space = Space::new(layout(), 1, epoch).expect("a small server id");
         let sources: Vec<_> = nodes.iter().map(Node::capabilities).collect();
@@ -149,7 +180,9 @@ impl Process {
             upstreams: nodes.iter().map(upstream).collect(),
             stopping: false,
             future_templates: 0,
-            journal: Duration::ZERO,
+            journal: Journal::default(),
+            storing: Vec::new(),
+            holds: Vec::new(),
         }
     }
 
@@ -198,15 +231,15 @@ pub struct Out {
     pub frames: Vec<Frame>,
     /// Found blocks.
     pub reports: Vec<Candidate>,
-    /// How many records it put out.
-    pub records: usize,
+    /// What it put out for the ledger.
+    pub records: Vec<Record>,
     /// Why the connection ends.
     pub gone: Option<String>,
 }
 
 impl Sink for Out {
     type Report = Candidate;
-    type Record = <Session as Core>::Record;
+    type Record = Record;
 
     fn send<M: Message>(&mut self, message: &M) {
         if self.gone.is_none() {
@@ -222,8 +255,8 @@ impl Sink for Out {
         self.reports.push(report);
     }
 
-    fn persist(&mut self, _: Self::Record) -> Result<(), JournalFull> {
-        self.records += 1;
+    fn persist(&mut self, record: Record) -> Result<(), JournalFull> {
+        self.records.push(record);
         Ok(())
     }
 }

@@ -15,6 +15,7 @@ use bitcoin::{Block, BlockHash, CompactTarget};
 use pool::{
     blocks::{BlockState, FoundBlock},
     hub::Candidate,
+    session::Acknowledge,
 };
 use template_source::Command;
 
@@ -69,10 +70,14 @@ enum Event {
         epoch: u64,
         candidate: Box<Candidate>,
     },
-    /// Records of a connection are on disk.
+    /// The next records are on disk.
     Durable {
-        conn: u64,
-        records: usize,
+        epoch: u64,
+    },
+    /// The transactions of a block have not come.
+    NoBytes {
+        epoch: u64,
+        hash: BlockHash,
     },
     /// A shard looks for a snapshot.
     Broadcast {
@@ -238,6 +243,7 @@ pub struct World {
     process: Option<Process>,
     shards: usize,
     turn: usize,
+    acknowledge: Acknowledge,
     disk: Disk,
     disk_line: Duration,
     conns: BTreeMap<u64, Conn>,
@@ -255,7 +261,9 @@ impl World {
         let end = START + Duration::from_secs(seconds);
         let bits = easy_bits((options.hashes / options.blocks.max(1)).max(2).ilog2() + rng.below(2) as u32);
         let nodes = nodes(&mut rng, bits);
-        let facts = Facts { raw_path: nodes.iter().any(|node| node.capabilities().raw_blocks) };
+        let acknowledge = if rng.chance(600) { Acknowledge::Durable } else { Acknowledge::Received };
+        let raw_path = nodes.iter().any(|node| node.capabilities().raw_blocks);
+        let facts = Facts { raw_path, durable: acknowledge == Acknowledge::Durable };
         let hashrate = options.hashes as f32 / (count * seconds) as f32;
         let miners: Vec<_> = (0..count).map(|_| miner(&mut rng, hashrate)).collect();
         Self {
@@ -266,6 +274,10 @@ impl World {
             next: 0,
             queue: BTreeMap::new(),
             shards: rng.range(1, 2) as usize,
+            acknowledge: match options.fault {
+                Some(Fault::AckUnwritten) => Acknowledge::Received,
+                _ => acknowledge,
+            },
             turn: if rng.chance(700) { rng.range(1, 3) } else { 64 } as usize,
             rng,
             checks: Checks::new(facts),
@@ -306,6 +318,7 @@ impl World {
         }
         self.observe(&Observation::Over);
         self.counters.worlds = 1;
+        self.counters.durable_worlds = u64::from(self.acknowledge == Acknowledge::Durable);
         self.counters.acknowledged = self.checks.acknowledged;
         self.counters.steps = self.trace.steps();
         Outcome { seed: self.seed, trace: self.trace, counters: self.counters, violation: self.violation }
@@ -345,7 +358,8 @@ impl World {
             Event::HubTimer { epoch } => self.hub_timer(epoch),
             Event::Stored { epoch, block, state } => self.stored(epoch, block, state),
             Event::Candidate { epoch, candidate } => self.candidate_arrives(epoch, *candidate),
-            Event::Durable { conn, records } => self.durable(conn, records),
+            Event::Durable { epoch } => self.durable(epoch),
+            Event::NoBytes { epoch, hash } => self.let_go(epoch, hash),
             Event::Broadcast { epoch, shard } => self.broadcast(epoch, shard),
             Event::Turn { epoch, shard, notice, rest } => self.turn(epoch, shard, &notice, rest),
             Event::Connect { miner } => self.connect(miner),

@@ -27,6 +27,9 @@ fn worlds_are_clean_and_not_empty() {
     });
     for (what, count, least) in [
         ("shares", sum.acknowledged, 10_000),
+        ("worlds with durable shares", sum.durable_worlds, 40),
+        ("worlds without", sum.worlds - sum.durable_worlds, 20),
+        ("shares that a crash took", sum.lost_shares, 5),
         ("blocks", sum.accepted_blocks, 100),
         ("blocks of others", sum.other_blocks, 100),
         ("reorganisations", sum.reorgs, 20),

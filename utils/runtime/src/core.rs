@@ -132,6 +132,12 @@ pub trait Core: 'static {
         None
     }
 
+    /// Whether answers are due that wait for something else than the journal. At the end the connection is kept for them for a
+    /// while; [`poll_timeout`](Self::poll_timeout) says when to look.
+    fn owes_answers(&self) -> bool {
+        false
+    }
+
     /// What to call this connection in logs beside its address, once known.
     fn label(&self) -> Option<&str> {
         None

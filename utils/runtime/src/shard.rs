@@ -399,20 +399,25 @@ impl<C: Core> Local<C> {
     /// At the end, waits for the records of a connection to be durable, and for their answers to leave. Within [`LAST_REPORTS`].
     async fn last_answers(&self, connection: &Connection<C>) {
         loop {
-            let unsent = {
+            let (unsent, look) = {
                 let mut live = connection.live.borrow_mut();
-                live.flush(self.clock.now(), &connection.stream);
+                let now = self.clock.now();
+                if live.core.owes_answers() && live.core.poll_timeout().is_some_and(|at| at <= now) {
+                    live.drive(now, &self.recorder, |core, sink| core.handle_timeout(now, sink));
+                }
+                live.flush(now, &connection.stream);
                 if live.out.gone.is_some() || !self.recorder.records.borrow().are_answered(live.undurable) {
                     return;
                 }
                 live.awaits_end = true;
-                if live.undurable == 0 && live.out.unsent() == 0 {
+                if live.undurable == 0 && live.out.unsent() == 0 && !live.core.owes_answers() {
                     return;
                 }
-                live.out.unsent() > 0
+                (live.out.unsent() > 0, live.core.poll_timeout().filter(|_| live.core.owes_answers()))
             };
             tokio::select! {
                 () = connection.wake.notified() => {}
+                () = self.clock.sleep_until(look) => {}
                 ready = connection.stream.writable(), if unsent => {
                     if ready.is_err() {
                         return;

@@ -84,6 +84,8 @@ struct Pending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Undecided,
+    /// Undecided, and not one of those that become durable in their order.
+    Held,
     Accepted,
     Rejected,
 }
@@ -119,14 +121,20 @@ impl AckBatch {
         self.decide(ticket, State::Rejected);
     }
 
-    /// The next `count` undecided shares are durable, in the order of submission.
+    /// The share waits for more than the others do: only [`accept`](Self::accept) and [`reject`](Self::reject) decide it. An old
+    /// ticket changes nothing.
+    pub fn hold(&mut self, ticket: Ticket) {
+        self.decide(ticket, State::Held);
+    }
+
+    /// The next `count` undecided shares are durable, in the order of submission; those that are [held](Self::hold) do not count.
     pub fn accept_next(&mut self, count: usize) {
         let undecided = self.pending.iter_mut().filter(|pending| pending.state == State::Undecided);
         undecided.take(count).for_each(|pending| pending.state = State::Accepted);
         self.settle();
     }
 
-    /// All shares up to and including this one are durable, as after a flush of the ledger.
+    /// All shares up to and including this one are durable, as after a flush of the ledger. Held ones stay held.
     pub fn accept_through(&mut self, ticket: Ticket) {
         let upto = ticket.0.saturating_sub(self.first);
         for (index, pending) in self.pending.iter_mut().enumerate() {
@@ -147,7 +155,7 @@ impl AckBatch {
     fn decide(&mut self, ticket: Ticket, state: State) {
         let index = ticket.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
         if let Some(pending) = index.and_then(|index| self.pending.get_mut(index))
-            && pending.state == State::Undecided
+            && matches!(pending.state, State::Undecided | State::Held)
         {
             pending.state = state;
         }
@@ -156,7 +164,8 @@ impl AckBatch {
 
     /// Moves what is decided from the front into the batch.
     fn settle(&mut self) {
-        while let Some(pending) = self.pending.front().copied().filter(|pending| pending.state != State::Undecided) {
+        let is_decided = |pending: &Pending| matches!(pending.state, State::Accepted | State::Rejected);
+        while let Some(pending) = self.pending.front().copied().filter(is_decided) {
             self.pending.pop_front();
             self.first += 1;
             if pending.state == State::Accepted {
@@ -244,6 +253,26 @@ mod tests {
         assert_eq!((batch.flush(), batch.pending()), (ack(3, 1, 1), 0));
         batch.accept_next(1);
         assert_eq!(batch.flush(), None);
+    }
+
+    #[test]
+    fn a_held_share_becomes_durable_by_its_ticket_alone() {
+        let mut batch = AckBatch::new();
+        let begin = |batch: &mut AckBatch, n| batch.begin(SequenceNumber(n), WORK_OF_DIFFICULTY_1).unwrap();
+        let tickets: Vec<Ticket> = (0..4).map(|n| begin(&mut batch, n)).collect();
+        batch.hold(tickets[1]);
+        batch.hold(tickets[3]);
+        batch.accept_next(1);
+        batch.accept_next(1);
+        assert_eq!(batch.flush(), ack(0, 1, 1), "no batch reaches past a share that is held");
+        batch.accept_through(tickets[2]);
+        assert_eq!(batch.flush(), None);
+        batch.accept(tickets[1]);
+        assert_eq!(batch.flush(), ack(2, 2, 2));
+        // What is decided can not be held any more.
+        batch.hold(tickets[1]);
+        batch.reject(tickets[3]);
+        assert_eq!((batch.flush(), batch.pending()), (None, 0));
     }
 
     #[test]

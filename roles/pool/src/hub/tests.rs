@@ -33,7 +33,7 @@ fn candidate(work: &Work, nonce: u32) -> Candidate {
         nonce,
     };
     let candidate = BlockCandidate { job: job.clone(), header, hash: header.hash(), extranonce };
-    Candidate { candidate, finder: Arc::new(Worker::new("alice".into(), String::new())) }
+    Candidate { candidate, finder: Arc::new(Worker::new("alice".into(), String::new())), hold: Hold::default() }
 }
 
 fn commands(outputs: &[Output]) -> Vec<(usize, &'static str)> {
@@ -119,7 +119,7 @@ fn a_found_block_goes_out_at_once_and_raw_when_its_transactions_are_there() {
     start(&mut hub, 1);
     let job = published(&mut hub).tip.as_ref().unwrap().current.clone();
     let found = candidate(&job, 1);
-    hub.handle_candidate(NOW, found.clone());
+    hub.handle_candidate(NOW, &found);
     assert_eq!(commands(&outputs(&mut hub)), [(0, "solution")]);
     let transactions = Arc::new(vec![vec![1, 2, 3]]);
     feed(&mut hub, 0, [Event::Transactions { id: TemplateId(1), result: Ok(transactions.clone()) }]);
@@ -131,9 +131,9 @@ fn a_found_block_goes_out_at_once_and_raw_when_its_transactions_are_there() {
     });
     assert_eq!(*raw.unwrap(), found.candidate.block(&transactions));
     // The next one on the same template goes out raw right away; a known one not at all.
-    hub.handle_candidate(NOW, candidate(&job, 2));
+    hub.handle_candidate(NOW, &candidate(&job, 2));
     assert_eq!(commands(&outputs(&mut hub)), [(0, "solution"), (0, "raw"), (1, "raw")]);
-    hub.handle_candidate(NOW, candidate(&job, 2));
+    hub.handle_candidate(NOW, &candidate(&job, 2));
     assert!(outputs(&mut hub).is_empty());
 }
 
@@ -148,8 +148,8 @@ fn a_block_on_an_old_template_has_its_transactions_fetched_anew() {
         feed(&mut hub, 0, [Event::Template(template(id, 101, false, true)), transactions(id)]);
     }
     outputs(&mut hub);
-    hub.handle_candidate(NOW, candidate(&job, 1));
-    hub.handle_candidate(NOW, candidate(&job, 2));
+    hub.handle_candidate(NOW, &candidate(&job, 1));
+    hub.handle_candidate(NOW, &candidate(&job, 2));
     assert_eq!(commands(&outputs(&mut hub)), [(0, "solution"), (0, "transactions"), (0, "solution")], "asked once");
     feed(&mut hub, 0, [transactions(1)]);
     assert_eq!(commands(&outputs(&mut hub)), [(0, "raw"), (0, "raw")]);
@@ -162,7 +162,7 @@ fn the_verdict_of_a_node_is_told_once() {
     let job = published(&mut hub).tip.as_ref().unwrap().current.clone();
     let found = candidate(&job, 1);
     let hash = found.candidate.hash;
-    hub.handle_candidate(NOW, found);
+    hub.handle_candidate(NOW, &found);
     outputs(&mut hub);
     let accepted = |path| Event::Submitted { hash, path, outcome: SubmitOutcome::Accepted };
     feed(&mut hub, 0, [accepted(SubmitPath::Solution), accepted(SubmitPath::RawBlock)]);
@@ -249,7 +249,7 @@ fn with_no_source_left_the_jobs_go_on_and_a_block_waits() {
     feed(&mut hub, 0, [Event::Transactions { id: TemplateId(1), result: Ok(Arc::default()) }, down()]);
     let done = outputs(&mut hub);
     assert!(!done.iter().any(|output| matches!(output, Output::Publish(_))), "miners keep their jobs");
-    hub.handle_candidate(NOW, candidate(&job, 1));
+    hub.handle_candidate(NOW, &candidate(&job, 1));
     let done = outputs(&mut hub);
     assert_eq!(commands(&done), []);
     assert!(done.iter().any(|output| matches!(output, Output::Persist { .. })));
@@ -274,7 +274,7 @@ fn what_is_kept_is_bounded() {
     let job = hub.snapshot.tip.as_ref().unwrap().current.clone();
     hub.transactions.clear();
     for nonce in 0..MAX_INCOMPLETE_BLOCKS as u32 + 10 {
-        hub.handle_candidate(NOW, candidate(&job, nonce));
+        hub.handle_candidate(NOW, &candidate(&job, nonce));
     }
     assert_eq!(hub.incomplete.len(), MAX_INCOMPLETE_BLOCKS);
 }
@@ -324,7 +324,7 @@ fn a_block_on_a_spare_job_goes_to_its_template() {
     let Some(Output::Publish(snapshot)) = done.last() else { panic!("expected a snapshot") };
     let spare = snapshot.tip.as_ref().unwrap().spares[3].clone();
     let found = candidate(&spare, 1);
-    hub.handle_candidate(NOW, found.clone());
+    hub.handle_candidate(NOW, &found);
     assert_eq!(commands(&outputs(&mut hub)), [(0, "solution")]);
     let transactions = Arc::new(vec![vec![1, 2, 3]]);
     feed(&mut hub, 0, [Event::Transactions { id: TemplateId(1), result: Ok(transactions.clone()) }]);
@@ -345,6 +345,6 @@ fn jobs_that_are_remembered_stay_bounded() {
     assert_eq!(hub.jobs.len(), MAX_JOBS);
     // The template's first job is forgotten; its blocks are not.
     let job = published(&mut hub).tip.as_ref().unwrap().current.clone();
-    hub.handle_candidate(NOW, candidate(&job, 1));
+    hub.handle_candidate(NOW, &candidate(&job, 1));
     assert_eq!(commands(&outputs(&mut hub)), [(0, "solution")]);
 }

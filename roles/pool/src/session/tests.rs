@@ -79,8 +79,9 @@ impl Fixture {
         self.write_to_disk(NOW);
     }
 
-    /// All records become durable.
+    /// All records become durable, and found blocks are on disk.
     fn write_to_disk(&mut self, now: Duration) {
+        self.sink.holds.clear();
         let count = std::mem::take(&mut self.sink.records).len();
         self.session.handle_durable(now, count, &mut self.sink);
     }
@@ -450,12 +451,14 @@ fn shares_before_the_end_of_a_channel_or_a_connection_are_acknowledged() {
         }
         f.sink.sent.clear();
         let mut handle = |header, payload: &[u8]| f.session.handle_frame(NOW, header, payload, &mut f.sink);
-        let submit = binary_sv2::to_bytes(&share(channel_id, 1, 7)).unwrap();
+        // One that is no block.
+        let submit = binary_sv2::to_bytes(&share(channel_id, 1, 9)).unwrap();
         handle(Header::of::<SubmitSharesExtended>(submit.len()).unwrap(), &submit);
         let last = binary_sv2::to_bytes(&close(channel_id)).unwrap();
         let header = Header::of::<CloseChannel<'_>>(last.len()).unwrap();
         handle(header, if malformed { &last[..2] } else { &last });
         f.session.finish_input(NOW, &mut f.sink);
+        assert!(f.sink.reports.is_empty());
         assert_eq!(f.sink.names(), ["SubmitShares.Success"], "{second_channel} {malformed}");
         assert_eq!(f.sink.gone.is_some(), !second_channel || malformed);
     }

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bitcoin::hashes::Hash;
+use bitcoin::{BlockHash, hashes::Hash};
 use integration::{
     core::{CoreNode, CoreOptions, anyone_can_spend},
     pool::{ChannelKind, LIMIT, PAYOUT_SCRIPT, TestMiner},
@@ -74,6 +74,12 @@ impl Process {
         let config = folder.join("pool.toml");
         fs::write(&config, text).expect("a configuration");
         Self { config, data_dir, address, child: None }
+    }
+
+    /// Adds to the configuration.
+    fn configure(&self, text: &str) {
+        let mut file = fs::OpenOptions::new().append(true).open(&self.config).expect("a configuration");
+        file.write_all(text.as_bytes()).expect("a configuration");
     }
 
     fn start(&mut self) {
@@ -306,39 +312,61 @@ fn damage_database(data_dir: &Path) {
     fs::write(&path, bytes).expect("a writable database");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_block_found_before_a_kill_is_submitted_after_the_restart() {
-    let mut node = CoreNode::start(CoreOptions::default());
-    node.mine(20, &anyone_can_spend());
-    let folder = tempfile::tempdir().expect("a folder");
-    let source = format!("kind = 'bitcoin-ipc'\nsocket = '{}'", node.ipc_socket().display());
-    let mut process = Process::new(folder.path(), folder.path().join("data"), &source);
-    process.start();
-    let mut miner = process.miner("alice").await;
-    miner.until_tip(node.best_hash()).await;
-    node.stop();
-    let hash = miner.mine_block().await;
-    miner.until(|miner| !miner.acks.is_empty()).await;
-    let blocks = process.data_dir.join("blocks");
-    let is_written = || {
-        let entries = fs::read_dir(&blocks).into_iter().flatten().flatten();
-        entries
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .any(|name| name.ends_with(&format!("-{hash}.toml")))
-    };
-    // The description comes last, when the block's bytes are there.
-    let written = async {
-        while !is_written() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, written).await.expect("the block is on disk");
+/// The block is in the chain of a node that was down when it was found, after the pool's process starts anew.
+fn assert_submitted_after_restart(process: &mut Process, node: &mut CoreNode, hash: BlockHash) {
     process.kill();
     node.restart();
     process.start();
     let limit = LIMIT.as_millis() as u64;
     let reached = node.rpc("waitforblock", serde_json::json!([hash.to_string(), limit]));
     assert_eq!(reached["hash"].as_str().and_then(|text| text.parse().ok()), Some(hash), "{reached}");
+    process.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_whose_share_was_acknowledged_before_a_kill_is_submitted_after_the_restart() {
+    let mut node = CoreNode::start(CoreOptions::default());
+    node.mine(20, &anyone_can_spend());
+    let source = format!("kind = 'bitcoin-ipc'\nsocket = '{}'", node.ipc_socket().display());
+    for acknowledge in ["durable", "received"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut process = Process::new(folder.path(), folder.path().join("data"), &source);
+        process.configure(&format!("[ledger]\nacknowledge = '{acknowledge}'\n"));
+        process.start();
+        let mut miner = process.miner("alice").await;
+        miner.until_tip(node.best_hash()).await;
+        // Nobody takes the block.
+        node.stop();
+        let hash = miner.mine_block().await;
+        miner.until(|miner| !miner.acks.is_empty()).await;
+        assert_submitted_after_restart(&mut process, &mut node, hash);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_a_block_can_not_be_written_its_share_waits_and_no_other_miner() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(disk) = SmallDisk::mount(folder.path().join("data/blocks"), 1) else {
+        return println!("not tested: no file system can be mounted here");
+    };
+    let mut node = CoreNode::start(CoreOptions::default());
+    node.mine(20, &anyone_can_spend());
+    let source = format!("kind = 'bitcoin-ipc'\nsocket = '{}'", node.ipc_socket().display());
+    let mut process = Process::new(folder.path(), folder.path().join("data"), &source);
+    process.start();
+    let mut alice = process.miner("alice").await;
+    alice.until_tip(node.best_hash()).await;
+    let mut bob = Hammer::new(process.miner("bob").await);
+    node.stop();
+    let filler = disk.fill();
+    let hash = alice.mine_block().await;
+    bob.run(200).await;
+    let jobs = alice.jobs;
+    alice.until(|alice| alice.jobs >= jobs + 2).await;
+    assert!(alice.acks.is_empty(), "the block is not on disk");
+    fs::remove_file(filler).expect("the filler is ours");
+    alice.until(|alice| !alice.acks.is_empty()).await;
+    assert_submitted_after_restart(&mut process, &mut node, hash);
 }
 
 /// A small file system in memory; none where that is not allowed.

@@ -61,7 +61,7 @@ impl Check for Blocks {
                 }
             }
             Observation::Handed { hash, verdict } => return self.handed(hash, verdict),
-            Observation::Persisted { hash, raw: true } => {
+            Observation::Persisted { hash, raw: true, .. } => {
                 self.found.entry(*hash).and_modify(|found| found.on_disk = true);
             }
             // Without the transactions of its template, a block is lost with the node that made the template.

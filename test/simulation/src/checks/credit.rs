@@ -1,8 +1,9 @@
 //! sv2-spec §5.3.13, §5.3.14: each share is answered, by an error of its own or by a SubmitShares.Success whose batch it is in. No share
 //! counts twice, none is lost, no undecided one is covered; and every one that counts is recomputed here and found valid.
 //!
-//! The pool waits for no ledger so far, so when what was read is done, every share in it has its answer. `new_shares_sum` is held
-//! against the work recomputed; at the tiny difficulties here it is mostly zero, so that the counts carry the rule.
+//! Where shares do not wait for the ledger, every share has its answer when what was read is done, but for a block and what comes behind
+//! it. The others have it [`PATIENCE`] later. `new_shares_sum` is held against the work recomputed; at the tiny difficulties here it is
+//! mostly zero, so that the counts carry the rule.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -13,17 +14,21 @@ use bitcoin::BlockHash;
 use mining_sv2::{Mining, SubmitSharesSuccess};
 
 use super::{
-    Check, Observation, Outcome, View,
+    Check, Facts, Observation, Outcome, View,
     view::{Expect, Judged},
 };
 
 /// Work of difficulty 1: 2^256 / (0xFFFF·2^208 + 1).
 const DIFFICULTY_1: u128 = 4_295_032_833;
 
+/// Time for an answer, longer than the simulated disk takes, and than a block waits for its transactions.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 #[derive(Default)]
 pub struct Credit {
-    /// Shares without an answer, by connection and channel, in the order of submission.
-    open: BTreeMap<(u64, u32), VecDeque<Judged>>,
+    facts: Facts,
+    /// Shares without an answer, by connection and channel, in the order of submission; and since when.
+    open: BTreeMap<(u64, u32), VecDeque<(Duration, Judged)>>,
     /// Work that a channel's last batch left over.
     remainders: BTreeMap<(u64, u32), u128>,
     credited: HashSet<BlockHash>,
@@ -34,11 +39,11 @@ impl Check for Credit {
         "credit"
     }
 
-    fn observe(&mut self, _now: Duration, view: &View, observation: &Observation<'_>) -> Outcome {
+    fn observe(&mut self, now: Duration, view: &View, observation: &Observation<'_>) -> Outcome {
         match observation {
             Observation::ToPool { conn, .. } => {
                 if let Some(judged) = view.judged() {
-                    self.open.entry((*conn, judged.channel)).or_default().push_back(judged.clone());
+                    self.open.entry((*conn, judged.channel)).or_default().push_back((now, judged.clone()));
                 }
             }
             Observation::FromPool { conn, message: Some(Mining::SubmitSharesError(error)) } => {
@@ -49,9 +54,14 @@ impl Check for Credit {
                 return self.acknowledged((*conn, ack.channel_id), ack);
             }
             Observation::InputDone { conn } => {
-                let mut open = self.open.range((*conn, 0)..=(*conn, u32::MAX));
-                if let Some((_, Some(share))) = open.find(|(_, s)| !s.is_empty()).map(|(k, s)| (k, s.front())) {
-                    return Err(format!("share {} of channel {} got no answer", share.sequence, share.channel));
+                let mut first = self.open.range((*conn, 0)..=(*conn, u32::MAX)).filter_map(|(_, open)| open.front());
+                let may_wait = |share: &Judged| self.facts.durable || share.is_block;
+                // A channel that is closed gets no answer for what was not decided before.
+                let is_due = |at: Duration, share: &Judged| now > at + PATIENCE && view.is_open(*conn, share.channel);
+                let late = first.find(|(at, share)| !may_wait(share) || is_due(*at, share));
+                if let Some((at, share)) = late {
+                    let Judged { sequence, channel, .. } = share;
+                    return Err(format!("share {sequence} of channel {channel}, sent at {at:?}, got no answer"));
                 }
             }
             Observation::Ended { conn, .. } => {
@@ -65,17 +75,21 @@ impl Check for Credit {
 }
 
 impl Credit {
+    pub fn new(facts: Facts) -> Self {
+        Self { facts, ..Self::default() }
+    }
+
     fn refused(&mut self, key: (u64, u32), sequence: u32, code: &str) -> Outcome {
         let shares = self.open.entry(key).or_default();
         let of_number = |share: &Judged| share.sequence == sequence;
         // Of two with one number, the bad one is meant.
-        let index = shares.iter().position(|share| of_number(share) && share.expect != Expect::Accept);
+        let index = shares.iter().position(|(_, share)| of_number(share) && share.expect != Expect::Accept);
         match index {
             Some(index) => {
                 shares.remove(index);
                 Ok(())
             }
-            None if shares.iter().any(of_number) => {
+            None if shares.iter().any(|(_, share)| of_number(share)) => {
                 Err(format!("share {sequence} of channel {} is good and was refused: {code}", key.1))
             }
             None => {
@@ -86,11 +100,11 @@ impl Credit {
 
     fn acknowledged(&mut self, key: (u64, u32), ack: &SubmitSharesSuccess) -> Outcome {
         let (shares, last) = (self.open.entry(key).or_default(), ack.last_sequence_number);
-        let Some(index) = shares.iter().rposition(|share| share.sequence == last) else {
+        let Some(index) = shares.iter().rposition(|(_, share)| share.sequence == last) else {
             return Err(format!("share {last} of channel {} is acknowledged, but waits for no answer", key.1));
         };
         let (mut count, mut work) = (0, self.remainders.get(&key).copied().unwrap_or(0));
-        for share in shares.drain(..=index) {
+        for (_, share) in shares.drain(..=index) {
             let Some(hash) = share.hash.filter(|_| share.expect != Expect::Reject) else {
                 return Err(format!("share {} of channel {} is acknowledged, but not valid", share.sequence, key.1));
             };

@@ -7,6 +7,7 @@ mod blocks;
 mod bounds;
 mod credit;
 mod drain;
+mod durable;
 mod first_job;
 mod honest;
 mod job_ids;
@@ -116,6 +117,13 @@ pub enum Observation<'a> {
         hash: BlockHash,
         /// With its bytes.
         raw: bool,
+        /// It is no longer open what nodes think of it.
+        is_decided: bool,
+    },
+    /// A share is in the ledger, on disk.
+    Recorded {
+        /// The share.
+        hash: BlockHash,
     },
     /// A node stops, and forgets its templates.
     NodeStopped,
@@ -196,6 +204,8 @@ pub struct Violation {
 pub struct Facts {
     /// Some node takes whole blocks of the pool.
     pub raw_path: bool,
+    /// Shares are to be in the ledger before they are acknowledged.
+    pub durable: bool,
 }
 
 type Outcome = Result<(), String>;
@@ -225,7 +235,8 @@ impl Checks {
             Box::new(search_space::SearchSpace::default()),
             Box::new(requests::Requests::default()),
             Box::new(first_job::FirstJob::default()),
-            Box::new(credit::Credit::default()),
+            Box::new(credit::Credit::new(facts)),
+            Box::new(durable::Durable::new(facts)),
             Box::new(blocks::Blocks::new(facts)),
             Box::new(honest::Honest::default()),
             Box::new(bounds::Bounds),

@@ -180,6 +180,8 @@ impl World {
             return;
         }
         self.note("pool ends", 0, 0);
+        let unwritten = self.process.as_ref().map(|process| &process.journal.waiting).into_iter().flatten();
+        self.counters.lost_shares += unwritten.map(|batch| batch.shares.len() as u64).sum::<u64>();
         self.process_ends(&Observation::Crashed);
         if self.rng.chance(300) {
             let at = self.now + self.rng.millis(20_000, 200_000);
@@ -206,8 +208,10 @@ impl World {
         if self.process.as_ref().is_none_or(|process| process.epoch != epoch) {
             return;
         }
-        if self.disk_line >= self.now {
-            return self.at(self.disk_line + Duration::from_nanos(1), Event::Stopped { epoch });
+        let journal = self.process.as_ref().map(|process| process.journal.written).unwrap_or_default();
+        let written = self.disk_line.max(journal);
+        if written >= self.now {
+            return self.at(written + Duration::from_nanos(1), Event::Stopped { epoch });
         }
         self.process_ends(&Observation::Stopped);
     }

@@ -7,8 +7,11 @@ use mining_sv2::Mining;
 use pool::{
     PoolEvent,
     blocks::{BlockState, FoundBlock},
+    hold::Hold,
     hub::{Candidate, Output},
+    ledger::Record,
     snapshot::Snapshot,
+    store::BYTES_PATIENCE,
 };
 use stratum_runtime::core::{Core, Sink};
 use template_source::{COMMAND_QUEUE, Command, Confirmations, Event as SourceEvent, SubmitOutcome, SubmitPath};
@@ -17,7 +20,7 @@ use super::{Event, World, nodes::MAX_REORG};
 use crate::{
     checks::{End, Observation},
     fault::Fault,
-    pool::{CONFIRMATIONS, MAX_MESSAGE, Numbered, Process, ServerSide},
+    pool::{Batch, CONFIRMATIONS, MAX_MESSAGE, Numbered, Process, ServerSide},
     subscription::Subscription,
     wire::Frame,
 };
@@ -28,7 +31,7 @@ impl World {
             return;
         }
         self.disk.epoch += 1;
-        let mut process = Process::start(self.now, self.disk.epoch, &self.nodes, self.shards);
+        let mut process = Process::start(self.now, self.disk.epoch, &self.nodes, self.shards, self.acknowledge);
         self.note("pool starts", process.epoch, 0);
         if self.options.fault != Some(Fault::BlockNotRestored) {
             self.disk.undecided().into_iter().for_each(|(block, state)| process.hub.restore(self.now, block, state));
@@ -60,13 +63,25 @@ impl World {
         self.drain_hub();
     }
 
-    pub(super) fn candidate_arrives(&mut self, epoch: u64, candidate: Candidate) {
+    pub(super) fn candidate_arrives(&mut self, epoch: u64, mut candidate: Candidate) {
         let Some(process) = self.process.as_mut().filter(|process| process.epoch == epoch) else { return };
         if process.stopping && self.options.fault == Some(Fault::StopForgets) {
             return;
         }
-        process.hub.handle_candidate(self.now, candidate);
+        let hash = candidate.candidate.hash;
+        process.holds.push((hash, std::mem::take(&mut candidate.hold)));
+        let is_known = process.hub.handle_candidate(self.now, &candidate).is_none();
+        if is_known && !process.storing.contains(&hash) {
+            self.let_go(epoch, hash);
+        }
         self.drain_hub();
+    }
+
+    /// Nothing more is waited for before the shares of this block are acknowledged.
+    pub(super) fn let_go(&mut self, epoch: u64, hash: BlockHash) {
+        if let Some(process) = self.process.as_mut().filter(|process| process.epoch == epoch) {
+            process.holds.retain(|(block, _)| *block != hash);
+        }
     }
 
     pub(super) fn hub_timer(&mut self, epoch: u64) {
@@ -82,13 +97,20 @@ impl World {
     }
 
     pub(super) fn stored(&mut self, epoch: u64, block: FoundBlock, state: BlockState) {
-        if self.process.as_ref().is_none_or(|process| process.epoch != epoch) {
-            return;
+        let Some(process) = self.process.as_mut().filter(|process| process.epoch == epoch) else { return };
+        let (hash, is_decided) = (block.hash, state != BlockState::Open);
+        if let Some(index) = process.storing.iter().position(|storing| *storing == hash) {
+            process.storing.remove(index);
         }
-        let hash = block.hash;
+        let is_enough = block.raw.is_some() || is_decided;
         self.disk.write(block, state);
         let raw = self.disk.has_bytes(&hash);
-        self.observe(&Observation::Persisted { hash, raw });
+        self.observe(&Observation::Persisted { hash, raw, is_decided });
+        if is_enough {
+            self.let_go(epoch, hash);
+        } else {
+            self.at(self.now + BYTES_PATIENCE, Event::NoBytes { epoch, hash });
+        }
     }
 
     /// Carries out what the hub wants, as `pool::server` does.
@@ -98,7 +120,9 @@ impl World {
                 Output::Publish(snapshot) => self.publish(snapshot),
                 Output::Command { source, command } => self.send_command(source, command),
                 Output::Persist { block, state } => {
-                    let Some(epoch) = self.process.as_ref().map(|process| process.epoch) else { return };
+                    let Some(process) = self.process.as_mut() else { return };
+                    process.storing.push(block.hash);
+                    let epoch = process.epoch;
                     self.disk_line = self.disk_line.max(self.now) + self.moment();
                     self.at(self.disk_line, Event::Stored { epoch, block, state });
                 }
@@ -323,7 +347,10 @@ impl World {
                 server.unsent.extend_from_slice(&frame.bytes());
             }
         }
-        for report in reports.into_iter().filter(|_| fault != Some(Fault::BlockNotReported)) {
+        for mut report in reports.into_iter().filter(|_| fault != Some(Fault::BlockNotReported)) {
+            if fault == Some(Fault::AckBeforeBlock) {
+                report.hold = Hold::default();
+            }
             let hash = report.candidate.hash;
             self.note_hash("block reported", conn, &hash);
             self.observe(&Observation::Candidate { hash });
@@ -333,17 +360,31 @@ impl World {
                 self.at(self.now, Event::Stopping);
             }
         }
-        if records > 0 {
-            let written = self.now + self.rng.millis(1, 15);
-            let Some(process) = &mut self.process else { return };
-            process.journal = process.journal.max(written);
-            let at = process.journal;
-            self.at(at, Event::Durable { conn, records });
+        if !records.is_empty() {
+            self.append(conn, &records);
         }
     }
 
-    /// A connection that has ended, or its process, gets no answer.
-    pub(super) fn durable(&mut self, conn: u64, records: usize) {
+    /// The journal is behind by some milliseconds; now and then the disk takes its time.
+    fn append(&mut self, conn: u64, records: &[Record]) {
+        let lag = if self.rng.chance(5) { self.rng.millis(100, 3_000) } else { self.rng.millis(1, 15) };
+        let Some(process) = &mut self.process else { return };
+        let shares = records.iter().filter_map(|record| match record {
+            Record::Share { hash, .. } => Some(*hash),
+            Record::Rejects { .. } => None,
+        });
+        let batch = Batch { conn, records: records.len(), shares: shares.collect() };
+        process.journal.waiting.push_back(batch);
+        process.journal.written = process.journal.written.max(self.now + lag);
+        let (at, epoch) = (process.journal.written, process.epoch);
+        self.at(at, Event::Durable { epoch });
+    }
+
+    /// What waits longest is on disk. What a process has not written is gone with it; a connection that has ended gets no answer.
+    pub(super) fn durable(&mut self, epoch: u64) {
+        let Some(process) = self.process.as_mut().filter(|process| process.epoch == epoch) else { return };
+        let Some(Batch { conn, records, shares }) = process.journal.waiting.pop_front() else { return };
+        shares.into_iter().for_each(|hash| self.observe(&Observation::Recorded { hash }));
         let now = self.now;
         let Some(ServerSide { session, out, .. }) = self.server(conn) else { return };
         session.handle_durable(now, records, out);

@@ -20,6 +20,9 @@ use crate::{
 
 /// Messages from this number on are recorded, those before reported.
 const RECORDED: u8 = 100;
+/// A message that is answered after [`SLOWLY`], with its number.
+const SLOW: u8 = 99;
+const SLOWLY: Duration = Duration::from_millis(20);
 /// What answers a record that the journal refused.
 const REFUSED: u16 = 0xffff;
 
@@ -33,6 +36,7 @@ struct Echo {
     reported: bool,
     /// The peer sends lines.
     lines: bool,
+    owes_at: Option<Duration>,
 }
 
 fn answer(version: u16, flags: u32) -> SetupConnectionSuccess {
@@ -44,9 +48,17 @@ impl Core for Echo {
     type Report = u8;
     type Record = u8;
 
-    fn handle_frame<S: Sink<Report = u8, Record = u8>>(&mut self, _: Duration, header: Header, _: &[u8], sink: &mut S) {
+    fn handle_frame<S: Sink<Report = u8, Record = u8>>(
+        &mut self,
+        now: Duration,
+        header: Header,
+        _: &[u8],
+        sink: &mut S,
+    ) {
         let number = header.message_type();
-        if number < RECORDED {
+        if number == SLOW {
+            self.owes_at = Some(now + SLOWLY);
+        } else if number < RECORDED {
             self.reported = true;
             sink.report(number);
         } else if sink.persist(number).is_err() {
@@ -78,10 +90,18 @@ impl Core for Echo {
     }
 
     fn poll_timeout(&self) -> Option<Duration> {
-        None
+        self.owes_at
     }
 
-    fn handle_timeout<S: Sink>(&mut self, _: Duration, _: &mut S) {}
+    fn handle_timeout<S: Sink>(&mut self, now: Duration, sink: &mut S) {
+        if self.owes_at.take_if(|at| *at <= now).is_some() {
+            sink.send(&answer(2, SLOW.into()));
+        }
+    }
+
+    fn owes_answers(&self) -> bool {
+        self.owes_at.is_some()
+    }
 
     fn outbound_limit(&self) -> usize {
         1024
@@ -346,6 +366,19 @@ async fn what_is_under_way_to_the_disk_at_the_end_is_still_answered() {
     while receive(&mut client).await != (DRAINED, 0) {}
     journal.write_to_disk(2);
     assert_eq!(receive(&mut client).await, (2, 2));
+    assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    rig.end();
+}
+
+#[tokio::test]
+async fn an_answer_that_is_owed_at_the_end_is_waited_for() {
+    let (reports, _taken) = mpsc::channel(9);
+    let rig = Rig::new(reports, None);
+    let mut client = rig.connect().await;
+    client.write_all(&[messages(1..=1), messages(SLOW..=SLOW)].concat()).await.unwrap();
+    assert_eq!(receive(&mut client).await, (2, 0));
+    rig.shutdown.cancel();
+    while receive(&mut client).await != (2, SLOW.into()) {}
     assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
     rig.end();
 }

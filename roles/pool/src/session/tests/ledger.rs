@@ -26,6 +26,13 @@ impl Fixture {
         (acks, refused)
     }
 
+    /// Found blocks are on disk, and the session looks.
+    fn release(&mut self, now: Duration) {
+        self.sink.holds.clear();
+        let look = self.session.held.poll_timeout().unwrap_or(now);
+        self.session.handle_timeout(look, &mut self.sink);
+    }
+
     /// Two channels under the terms that `change` sets.
     fn open_two(change: impl FnOnce(&mut SessionConfig)) -> (Self, u32, u32) {
         let mut f = fixture();
@@ -38,10 +45,112 @@ impl Fixture {
         (f, first, second)
     }
 
+    /// Records become durable, and the blocks so far are on disk.
     fn durable(&mut self, now: Duration, count: usize) {
+        self.sink.holds.clear();
+        self.durable_alone(now, count);
+    }
+
+    /// Records become durable; blocks are not on disk yet.
+    fn durable_alone(&mut self, now: Duration, count: usize) {
         self.sink.records.drain(..count);
         self.session.handle_durable(now, count, &mut self.sink);
     }
+}
+
+/// Shares of a channel that are no blocks, then one that is, then one that is none.
+struct Shares {
+    before: u32,
+    block: u32,
+    after: u32,
+}
+
+impl Shares {
+    fn on(channel: u32) -> Self {
+        // A session like the test's own, whose shares do not count.
+        let (mut probe, _, _) = Fixture::open_two(|config| config.vardiff = false);
+        let mut nonces = 0..;
+        let mut next = |wanted: bool| {
+            nonces
+                .find(|nonce| {
+                    probe.sink.reports.clear();
+                    probe.receive(&share(channel, 1, *nonce));
+                    probe.sink.reports.is_empty() != wanted
+                })
+                .unwrap()
+        };
+        Self { before: next(false), block: next(true), after: next(false) }
+    }
+
+    fn receive(&self, f: &mut Fixture, channel: u32) {
+        for nonce in [self.before, self.block, self.after] {
+            f.receive(&share(channel, 1, nonce));
+        }
+        assert_eq!(f.sink.holds.len(), 1);
+    }
+}
+
+#[test]
+fn a_block_is_on_disk_before_its_share_is_acknowledged() {
+    let (mut f, first, second) = Fixture::open_two(|config| config.vardiff = false);
+    let (of_first, of_second) = (Shares::on(first), Shares::on(second));
+    of_first.receive(&mut f, first);
+    f.receive(&share(second, 1, of_second.before));
+    f.durable_alone(NOW, 4);
+    // The channel's own shares behind the block wait for it, nobody else's.
+    assert_eq!(f.answers(), (vec![(first, of_first.before, 1), (second, of_second.before, 1)], vec![]));
+    let look = f.session.poll_timeout().unwrap();
+    assert!(f.session.owes_answers() && look > NOW);
+    f.session.handle_timeout(look, &mut f.sink);
+    assert_eq!(f.answers(), (vec![], vec![]), "not on disk yet");
+    f.sink.holds.clear();
+    let look = f.session.poll_timeout().unwrap();
+    f.session.handle_timeout(look, &mut f.sink);
+    assert_eq!(f.answers().0, [(first, of_first.after, 2)]);
+    assert!(!f.session.owes_answers());
+    assert_eq!(f.session.poll_timeout(), None);
+}
+
+#[test]
+fn a_block_on_disk_waits_for_its_shares_record() {
+    let (mut f, first, _) = Fixture::open_two(|config| config.vardiff = false);
+    let shares = Shares::on(first);
+    shares.receive(&mut f, first);
+    f.sink.holds.clear();
+    f.durable_alone(NOW, 1);
+    assert_eq!(f.answers().0, [(first, shares.before, 1)]);
+    f.durable_alone(NOW, 1);
+    assert_eq!(f.answers().0, [(first, shares.block, 1)]);
+    f.durable_alone(NOW, 1);
+    assert_eq!(f.answers().0, [(first, shares.after, 1)]);
+}
+
+#[test]
+fn also_where_shares_are_acknowledged_at_once_a_block_is_on_disk_before() {
+    let (mut f, first, _) = Fixture::open_two(|config| {
+        config.vardiff = false;
+        config.acknowledge = Acknowledge::Received;
+    });
+    let shares = Shares::on(first);
+    shares.receive(&mut f, first);
+    f.durable_alone(NOW, 3);
+    assert_eq!(f.answers().0, [(first, shares.before, 1)]);
+    f.release(NOW);
+    assert_eq!(f.answers().0, [(first, shares.after, 2)]);
+}
+
+#[test]
+fn a_block_of_a_channel_that_is_closed_is_waited_for_by_nobody() {
+    let (mut f, first, second) = Fixture::open_two(|config| config.vardiff = false);
+    let shares = Shares::on(first);
+    shares.receive(&mut f, first);
+    f.durable_alone(NOW, 3);
+    f.receive(&CloseChannel { channel_id: first, reason_code: Str0_255::from_truncated("") });
+    f.answers();
+    f.release(NOW);
+    assert_eq!(f.answers(), (vec![], vec![]));
+    f.receive(&CloseChannel { channel_id: second, reason_code: Str0_255::from_truncated("") });
+    assert!(f.sink.gone.is_some() && !f.session.owes_answers());
 }
 
 #[test]
@@ -112,7 +221,10 @@ fn what_may_be_acknowledged_at_once_is_recorded_all_the_same() {
     let (mut f, first, second) = Fixture::open_two(|config| config.acknowledge = Acknowledge::Received);
     f.receive(&share(first, 1, 0));
     f.receive(&share(second, 1, 1));
-    assert_eq!(f.answers().0, [(first, 0, 1), (second, 1, 1)]);
+    f.release(NOW);
+    let mut acks = f.answers().0;
+    acks.sort();
+    assert_eq!(acks, [(first, 0, 1), (second, 1, 1)]);
     f.durable(NOW, 2);
     assert_eq!(f.answers(), (vec![], vec![]));
     f.sink.is_full = true;

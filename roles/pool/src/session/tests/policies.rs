@@ -78,7 +78,7 @@ fn a_solo_block_pays_the_miner_and_is_found_by_its_template() {
     let coinbase: Transaction = deserialize(&found.candidate.coinbase_tx()).unwrap();
     assert_eq!(coinbase.output[0].script_pubkey.to_hex_string(), script(MINE));
     let hash = found.candidate.hash;
-    f.hub.handle_candidate(NOW, found);
+    f.hub.handle_candidate(NOW, &found);
     let submitted = crate::testing::outputs(&mut f.hub).into_iter().any(|output| {
         matches!(output, crate::hub::Output::Command { command: template_source::Command::SubmitSolution(s), .. } if s.hash == hash)
     });
