@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use stratum_runtime::{config, identity::load_authority_key, log, shutdown, sockets::Inherited};
+use stratum_runtime::{config, core::Clock, identity::load_authority_key, log, shutdown, sockets::Inherited};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -82,6 +82,7 @@ pub fn check(path: &std::path::Path) -> Result<(), String> {
     if let Some(key) = &config.authority_key_file {
         load_authority_key(key).map_err(|error| error.to_string())?;
     }
+    stratum_notify::check(&config.notify)?;
     if !config.source.iter().any(|source| source.takes_raw_blocks()) {
         println!(
             "warning: no source takes raw blocks; a found block reaches the network only through the Template Provider \
@@ -89,6 +90,15 @@ pub fn check(path: &std::path::Path) -> Result<(), String> {
         );
     }
     Ok(())
+}
+
+/// Sends a test notification to each receiver of a configuration.
+///
+/// # Errors
+/// What is wrong with the configuration; a receiver that does not get it is no error.
+pub async fn test_notifications(path: &std::path::Path) -> Result<Vec<stratum_notify::Tried>, String> {
+    let config = load(path)?;
+    stratum_notify::try_all(&config.notify, &crate::notify::origin(&config), Clock::start()).await
 }
 
 pub(crate) fn load(path: &std::path::Path) -> Result<PoolConfig, String> {

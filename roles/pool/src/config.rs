@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use bitcoin::{Network, ScriptBuf};
 use roles_logic_sv2::{accounting::AckLimits, job::JobError};
 use serde::Deserialize;
+use stratum_notify::NotifyConfig;
 use stratum_runtime::{http::HttpConfig, listener::Proxies};
 use template_source::{
     TemplateSource,
@@ -78,6 +79,9 @@ pub struct PoolConfig {
     /// Where the pool shows itself to people and programs.
     #[serde(default)]
     pub http: HttpConfig,
+    /// Who is told of blocks, nodes and workers (`docs/operate/notifications.md`).
+    #[serde(default)]
+    pub notify: NotifyConfig,
 }
 
 /// One listening socket.
@@ -283,6 +287,7 @@ impl PoolConfig {
             shares: Shares::default(),
             limits: Limits::default(),
             http: HttpConfig::off(),
+            notify: NotifyConfig::default(),
         }
     }
 
@@ -338,6 +343,7 @@ impl PoolConfig {
         }
         self.limits.check().map_err(InvalidConfig::Other)?;
         self.http.check().map_err(InvalidConfig::Other)?;
+        self.notify.check().map_err(InvalidConfig::Other)?;
         Ok(script)
     }
 
@@ -438,5 +444,6 @@ mod tests {
         assert!(error(|c| c.certificate_hours = 0).contains("certificate_hours"));
         assert!(error(|c| c.limits.half_open = 0).contains("limits.half_open"));
         assert!(error(|c| c.http.public = c.http.operator).contains("http.public"));
+        assert!(error(|c| c.notify.worker_offline_minutes = 0).contains("notify.worker_offline_minutes"));
     }
 }

@@ -51,6 +51,7 @@ pub mod hold;
 pub mod hub;
 pub mod ledger;
 pub mod limits;
+pub mod notify;
 pub mod payout;
 pub mod payouts;
 pub mod profile;

@@ -41,6 +41,7 @@ use crate::{
     epoch,
     hub::{Candidate, Hub, Output, PoolEvent},
     ledger::{self, BlockLog, LedgerJournal},
+    notify::Notifications,
     payouts::{POOL_ACCOUNT, Payouts},
     profile,
     reload::Reloader,
@@ -204,6 +205,8 @@ impl Pool {
         let sockets = listeners.iter().chain(views.sockets()).map(std::net::TcpListener::try_clone);
         let sockets = sockets.collect::<io::Result<_>>().map_err(data)?;
         let (events, _) = broadcast::channel(EVENT_QUEUE);
+        let nodes = config.source.iter().map(node_name).collect();
+        let notifications = Notifications::start(config, nodes, clock, events.subscribe())?;
         let (snapshots, snapshot) = watch::channel(Arc::new(Snapshot::default()));
         let (candidates, found) = mpsc::channel(CANDIDATE_QUEUE);
         let mut books = Books::new(config);
@@ -239,7 +242,8 @@ impl Pool {
         let offer = succession::offer(folder, owns, sockets, accepting, shutdown.clone());
         pool.tasks.push(tokio::spawn(offer));
         let store = store::Writer::start(move |block, state| store.write(block, state)).map_err(data)?;
-        let driver = Driver::new(clock, hub, sources, constraints, snapshots, events, store, books);
+        let mut driver = Driver::new(clock, hub, sources, constraints, snapshots, events, store, books);
+        driver.notifications = notifications;
         pool.tasks.push(tokio::spawn(driver.run(found, (estate, owned), config.limits.drain(), shutdown)));
         Ok(pool)
     }
@@ -393,6 +397,7 @@ struct Driver {
     events: broadcast::Sender<PoolEvent>,
     store: store::Writer,
     books: Books,
+    notifications: Option<Notifications>,
 }
 
 /// The data folder, when it is this process' own.
@@ -437,7 +442,7 @@ impl Driver {
                 let _ = sender.send((index, Event::Down { reason, retry_in: Duration::MAX })).await;
             });
         }
-        Self { clock, hub, commands, source_events, snapshots, events, store, books }
+        Self { clock, hub, commands, source_events, snapshots, events, store, books, notifications: None }
     }
 
     /// Goes on after shutdown until the last shard has ended. `estate` comes with a word for who waits for it.
@@ -487,6 +492,9 @@ impl Driver {
         if let Err(error) = tokio::task::spawn_blocking(move || store.finish()).await {
             tracing::error!("found blocks could not be written: {error}");
         }
+        if let Some(notifications) = self.notifications {
+            notifications.finish().await;
+        }
         drop(lock);
     }
 
@@ -507,6 +515,9 @@ impl Driver {
             self.hub.restore(self.clock.now(), block, state);
         }
         self.books.open(ledger, &self.events);
+        if let Some(notifications) = &self.notifications {
+            notifications.own_data_folder();
+        }
         Some(lock)
     }
 

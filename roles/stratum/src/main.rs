@@ -5,6 +5,7 @@ mod decode;
 mod demo;
 mod keygen;
 mod ledger;
+mod notifications;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,8 @@ enum Command {
     Config(configuration::ConfigArgs),
     /// Checks a configuration without starting anything
     CheckConfig(configuration::CheckConfigArgs),
+    /// Sends a test notification to each receiver that a pool's configuration names
+    TestNotifications(notifications::TestNotificationsArgs),
 }
 
 #[tokio::main]
@@ -54,5 +57,6 @@ async fn main() -> ExitCode {
         Command::Keygen(args) => keygen::run(&args),
         Command::Config(args) => configuration::print(&args),
         Command::CheckConfig(args) => configuration::check(&args),
+        Command::TestNotifications(args) => notifications::test(&args).await,
     }
 }

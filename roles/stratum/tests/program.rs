@@ -95,6 +95,29 @@ fn a_pool_without_its_key_says_what_to_do() {
 }
 
 #[test]
+fn receivers_of_notifications_are_tried() {
+    let folder = tempfile::tempdir().unwrap();
+    let default = text(&stratum(folder.path(), &["config", "pool"]).stdout);
+    let config = default.replace("payout = \"\"", "payout = \"bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4\"");
+    let test = |receivers: &str| {
+        fs::write(folder.path().join("pool.toml"), format!("{config}\n{receivers}")).unwrap();
+        let output = stratum(folder.path(), &["test-notifications", "--config", "pool.toml"]);
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, _, err) = test("");
+    assert!(code == Some(1) && err.contains("no receiver"), "{err}");
+    let (code, out, _) = test("command = [{ program = '/bin/sh', args = ['-c', 'cat > told'] }]");
+    assert_eq!((code, out.as_str()), (Some(0), "command /bin/sh: has it\n"));
+    assert!(fs::read_to_string(folder.path().join("told")).unwrap().contains("\"event\":\"test\""));
+    let (code, out, _) = test("command = [{ program = '/bin/false' }]");
+    assert!(code == Some(1) && out.contains("/bin/false: FAILED"), "{out}");
+    let (code, _, err) = test("webhook = [{ url = 'http://127.0.0.1/hunter2', secret_file = 'missing' }]");
+    assert!(code == Some(2) && err.contains("missing") && !err.contains("hunter2"), "{err}");
+    let (code, _, err) = test("webhook = [{ url = 'http://127.0.0.1/hunter2', events = ['blok'] }]");
+    assert!(code == Some(2) && err.contains("blok") && !err.contains("hunter2"), "{err}");
+}
+
+#[test]
 fn usage_errors_end_with_2() {
     let folder = tempfile::tempdir().unwrap();
     for arguments in

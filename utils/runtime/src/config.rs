@@ -147,13 +147,15 @@ fn set(table: &mut toml::Table, path: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Errors quote the line that they are about: what stands behind a key of a secret is left out.
+/// Errors quote the line that they are about: what stands behind a key of a secret is left out. Many a URL has a token in it.
 fn without_secrets(message: String) -> String {
-    let is_secret =
-        |key: &str| ["password", "secret", "token"].iter().any(|word| key.to_ascii_lowercase().contains(word));
+    let is_secret = |line: &str| {
+        let line = line.to_ascii_lowercase();
+        ["password", "secret", "token", "url"].iter().any(|word| line.contains(word))
+    };
     let mut hidden = false;
     let lines = message.split('\n').map(|line| match line.split_once('=') {
-        Some((key, _)) if is_secret(key) => {
+        Some((key, _)) if is_secret(line) => {
             hidden = true;
             format!("{key}= (hidden)")
         }
@@ -258,7 +260,11 @@ mod tests {
 
     #[test]
     fn secrets_are_not_quoted() {
-        for text in ["listen = 'a'\npassword = hunter2", "listen = 'a'\n[limits]\nrpc_password = 'hunter2' x"] {
+        for text in [
+            "listen = 'a'\npassword = hunter2",
+            "listen = 'a'\n[limits]\nrpc_password = 'hunter2' x",
+            "listen = 'a'\npassword = [{ url = 'http://a/hunter2' }",
+        ] {
             let error = parse_with(text, &[]).unwrap_err().to_string();
             assert!(error.contains("password = (hidden)") && !error.contains("hunter2"), "{error}");
         }

@@ -359,6 +359,17 @@ impl Reader {
         names(self.connection()?, id)
     }
 
+    /// Workers with an accepted share since `at`, and when the last one was. Goes through all workers.
+    ///
+    /// # Errors
+    /// See [`accounts`](Self::accounts).
+    pub fn active_since(&mut self, at: Timestamp) -> Result<Vec<(WorkerId, Timestamp)>, DatabaseError> {
+        let sql = "SELECT id, last_share FROM worker WHERE last_share >= ?1";
+        let mut select = self.connection()?.prepare_cached(sql)?;
+        let rows = select.query_map([at], |row| Ok((WorkerId(row.get(0)?), row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Accepted shares of each period that begins from `from` on and before `to` (unix seconds), in order.
     ///
     /// # Errors

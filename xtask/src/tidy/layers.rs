@@ -24,7 +24,7 @@ enum Layer {
     Ffi,
     NetworkHelpers,
     Runtime,
-    /// Template sources, the share ledger, the dashboard's files.
+    /// Template sources, the share ledger, the dashboard's files, notifications.
     Service,
     Role,
     /// The program `stratum`, which puts roles together.
@@ -60,6 +60,7 @@ const FOLDERS: &[(&str, Layer)] = &[
     ("utils/share-ledger", Service),
     ("utils/inspect", Service),
     ("dashboard", Service),
+    ("utils/notify", Service),
     ("roles/stratum", Umbrella),
     ("roles/", Role),
     ("test/", Leaf),

@@ -10,4 +10,5 @@ mod key_log;
 mod ledger;
 mod load;
 mod node;
+mod notify;
 mod vardiff;
