@@ -9,6 +9,7 @@ mod command;
 mod core_node;
 mod coverage;
 mod crash;
+mod dashboard;
 mod engines;
 mod firmware;
 mod fuzz;
@@ -37,6 +38,8 @@ usage: cargo xtask <command>
   fuzz [--seconds N]
                     all fuzz targets for N seconds together, 60 if not given; installs cargo-fuzz
   crash [--kills N] a pool's process under load, killed without warning N times, 50 if not given: no acknowledged share is lost
+  dashboard [--screenshots]
+                    builds dashboard/dist and tests it in a browser; with --screenshots, pictures for docs/operate/dashboard.md
   mutants [FILE..]  changes to the mining core that no test notices, hours for all files; installs cargo-mutants
   sanitize          unsafe code under loom, AddressSanitizer, valgrind and, where installed, Miri
   bench core        speed of the mining core beside the reference implementation's; kept in docs/bench-core.md
@@ -78,7 +81,17 @@ fn run(args: &[String]) -> Result<ExitCode> {
     };
     if !matches!(
         name,
-        "demo" | "bench" | "coverage" | "crash" | "fuzz" | "mutants" | "simulate" | "help" | "-h" | "--help"
+        "demo"
+            | "bench"
+            | "coverage"
+            | "crash"
+            | "dashboard"
+            | "fuzz"
+            | "mutants"
+            | "simulate"
+            | "help"
+            | "-h"
+            | "--help"
     ) && !rest.is_empty()
     {
         return Err(Failure::Usage(format!("`{name}` takes no arguments, got `{}`", rest.join(" "))));
@@ -90,6 +103,7 @@ fn run(args: &[String]) -> Result<ExitCode> {
         "test" => test::run(&root).map(|()| ExitCode::SUCCESS),
         "fuzz" => fuzz::run(&root, rest).map(|()| ExitCode::SUCCESS),
         "crash" => crash::run(&root, rest).map(|()| ExitCode::SUCCESS),
+        "dashboard" => dashboard::run(&root, rest).map(|()| ExitCode::SUCCESS),
         "mutants" => mutants::run(&root, rest).map(|()| ExitCode::SUCCESS),
         "sanitize" => sanitize::run(&root).map(|()| ExitCode::SUCCESS),
         "simulate" => simulate::run(&root, rest).map(|()| ExitCode::SUCCESS),
@@ -109,6 +123,7 @@ fn setup(root: &Path) -> Result<ExitCode> {
     heading("system packages");
     packages::ensure(packages::FOR_THE_BUILD)?;
     packages::ensure(packages::FOR_C)?;
+    packages::ensure(packages::FOR_THE_DASHBOARD)?;
     heading("Bitcoin Core");
     let node = core_node::provide(root)?;
     println!("bitcoin-node: {}", node.display());

@@ -41,6 +41,13 @@ pub(crate) const FOR_C: &[Need] = &[
     Need { package: "valgrind", found_by: FoundBy::Program("valgrind") },
 ];
 
+/// What builds and tests the dashboard.
+pub(crate) const FOR_THE_DASHBOARD: &[Need] = &[
+    Need { package: "nodejs", found_by: FoundBy::Program("node") },
+    Need { package: "npm", found_by: FoundBy::Program("npm") },
+    Need { package: "chromium", found_by: FoundBy::Program("chromium") },
+];
+
 /// What Bitcoin Core's own build needs beyond [`FOR_THE_BUILD`].
 pub(crate) const FOR_BITCOIN_CORE: &[Need] = &[
     Need { package: "g++", found_by: FoundBy::Program("g++") },
