@@ -41,6 +41,16 @@ impl Worker {
     pub fn new(account: String, name: String) -> Self {
         Self { account, name, id: OnceLock::new() }
     }
+
+    /// The account's name; [`POOL_ACCOUNT`] for nobody's.
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// The device's name within the account; may be empty.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 /// Account and device, for people.

@@ -55,6 +55,7 @@ pub mod notify;
 pub mod payout;
 pub mod payouts;
 pub mod profile;
+pub mod registry;
 pub mod reload;
 pub mod server;
 pub mod session;

@@ -12,6 +12,7 @@ use tokio::{signal::unix::Signal, sync::watch};
 use crate::{
     config::{ENVIRONMENT, InvalidConfig, Listen, PoolConfig},
     payouts::Payouts,
+    registry::Registry,
     server::session_config,
     session::SessionConfig,
 };
@@ -41,16 +42,22 @@ pub struct Reloader {
     listeners: Vec<(Listen, watch::Sender<Arc<SessionConfig>>)>,
     space: Space,
     payouts: Arc<Payouts>,
+    registry: Arc<Registry>,
 }
 
 impl Reloader {
-    pub(crate) fn new(config: &PoolConfig, space: &Space, payouts: &Arc<Payouts>) -> Result<Self, InvalidConfig> {
-        let session = |listen: &Listen| {
-            let session = session_config(config, listen, space.clone(), payouts.clone())?;
+    pub(crate) fn new(
+        config: &PoolConfig,
+        space: &Space,
+        payouts: &Arc<Payouts>,
+        registry: &Arc<Registry>,
+    ) -> Result<Self, InvalidConfig> {
+        let session = |(index, listen): (usize, &Listen)| {
+            let session = session_config(config, listen, index, space.clone(), payouts.clone(), registry.clone())?;
             Ok((listen.clone(), watch::Sender::new(Arc::new(session))))
         };
-        let listeners = config.listen.iter().map(session).collect::<Result<_, InvalidConfig>>()?;
-        Ok(Self { listeners, space: space.clone(), payouts: payouts.clone() })
+        let listeners = config.listen.iter().enumerate().map(session).collect::<Result<_, InvalidConfig>>()?;
+        Ok(Self { listeners, space: space.clone(), payouts: payouts.clone(), registry: registry.clone() })
     }
 
     /// What new sessions of each listener get.
@@ -63,10 +70,11 @@ impl Reloader {
     /// # Errors
     /// What is wrong with it; then nothing changes.
     pub fn reload(&self, config: &PoolConfig) -> Result<(), InvalidConfig> {
-        let session = |(listen, _): &(Listen, _)| {
-            session_config(config, listen, self.space.clone(), self.payouts.clone()).map(Arc::new)
+        let session = |(index, (listen, _)): (usize, &(Listen, _))| {
+            let Self { space, payouts, registry, .. } = self;
+            session_config(config, listen, index, space.clone(), payouts.clone(), registry.clone()).map(Arc::new)
         };
-        let changed = self.listeners.iter().map(session).collect::<Result<Vec<_>, _>>()?;
+        let changed = self.listeners.iter().enumerate().map(session).collect::<Result<Vec<_>, _>>()?;
         for ((_, sessions), session) in self.listeners.iter().zip(changed) {
             sessions.send_replace(session);
         }

@@ -44,6 +44,7 @@ use crate::{
     notify::Notifications,
     payouts::{POOL_ACCOUNT, Payouts},
     profile,
+    registry::Registry,
     reload::Reloader,
     session::{Session, SessionConfig},
     snapshot::Snapshot,
@@ -181,6 +182,7 @@ impl Pool {
         let space = Space::new(LAYOUT, config.server_id.into(), epoch)?;
 
         let clock = Clock::start();
+        let registry = Registry::new(clock.now());
         let mut hub = Hub::new(
             payouts.factory().clone(),
             &sources.iter().map(|source| source.capabilities()).collect::<Vec<_>>(),
@@ -228,7 +230,7 @@ impl Pool {
             tasks: Vec::new(),
             shards,
             ledger: books.ledger.clone(),
-            reloader: Arc::new(Reloader::new(config, &space, &payouts)?),
+            reloader: Arc::new(Reloader::new(config, &space, &payouts, &registry)?),
             http,
         };
         let accepting = shutdown.child_token();
@@ -360,15 +362,18 @@ fn spawn_shards(
     (0..count).map(|index| Shard::spawn(index, surroundings()).map(Arc::new).map_err(StartError::Threads)).collect()
 }
 
-/// What the configuration says about sessions of a listener, for channels out of `space`.
+/// What the configuration says about sessions of a listener, for channels out of `space`. `registry` shows them, and calls the
+/// listener `listener`.
 ///
 /// # Errors
 /// When it contradicts itself.
 pub fn session_config(
     config: &PoolConfig,
     listen: &Listen,
+    listener: usize,
     space: Space,
     payouts: Arc<Payouts>,
+    registry: Arc<Registry>,
 ) -> Result<SessionConfig, InvalidConfig> {
     let (targets, vardiff) = profile::targets(&config.shares, listen)?;
     Ok(SessionConfig {
@@ -384,6 +389,8 @@ pub fn session_config(
         setup: Duration::from_secs(config.limits.setup_seconds),
         first_channel: Duration::from_secs(config.limits.first_channel_seconds),
         limits: config.limits.of_sessions(),
+        registry,
+        listener,
     })
 }
 

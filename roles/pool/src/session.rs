@@ -10,6 +10,7 @@ mod vardiff;
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use binary_sv2::Str0_255;
+use bitcoin::hashes::Hash as _;
 use common_messages_sv2::{CommonMessages, Reconnect, SetupConnectionError, SetupConnectionSuccess};
 use const_sv2::error_code;
 use extensions_sv2::ExtensionNegotiation;
@@ -31,6 +32,7 @@ use roles_logic_sv2::{
         policy::{Device, TargetPolicies, TargetPolicy},
     },
 };
+use share_ledger::Difficulty;
 use stratum_runtime::{
     bucket::TokenBucket,
     core::{Core, Sink},
@@ -43,6 +45,7 @@ use crate::{
     ledger::{Record, RejectCounts, Worker},
     limits::SessionLimits,
     payouts::{Payee, Payouts},
+    registry::{ChannelGuard, ConnectionGuard, NewConnection, Protocol, Registry},
     snapshot::Snapshot,
     user::Policy,
 };
@@ -97,6 +100,10 @@ pub struct SessionConfig {
     pub first_channel: Duration,
     /// What a connection may use up.
     pub limits: SessionLimits,
+    /// Where connections and channels are shown.
+    pub registry: Arc<Registry>,
+    /// What the registry is to call the listener.
+    pub listener: usize,
 }
 
 /// A miner's connection.
@@ -122,6 +129,8 @@ pub struct Session {
     ack_at: Option<Duration>,
     rejects: Rejects,
     conduct: Conduct,
+    /// What others see of it, once it is set up.
+    card: Option<ConnectionGuard>,
     /// The server is about to end.
     draining: bool,
     peer: SocketAddr,
@@ -181,6 +190,8 @@ struct OpenChannel {
     rejects: RejectCounts,
     /// Invalid shares that it may still submit.
     invalid_shares: TokenBucket,
+    /// What others see of it.
+    card: ChannelGuard,
 }
 
 /// What a channel knows of tips and jobs.
@@ -211,6 +222,7 @@ impl Session {
         let label = peer.to_string();
         Self {
             conduct: Conduct::new(now, config.limits),
+            card: None,
             draining: false,
             targets: *config.targets.port(),
             config,
@@ -266,6 +278,10 @@ impl Session {
                     [&message.vendor, &message.hardware_version, &message.firmware].map(text);
                 let device = Device { vendor: &vendor, hardware_version: &hardware, firmware: &firmware };
                 self.targets = *self.config.targets.for_device(&device);
+                let device = &[&*vendor, &*hardware, &*firmware];
+                let (listener, address) = (self.config.listener, self.peer);
+                let new = NewConnection { listener, protocol: Protocol::V2, address, device };
+                self.card = Some(self.config.registry.connect(now, new));
                 self.state = State::Open(terms);
                 self.deadline = Some(now + self.config.first_channel);
                 sink.send(&SetupConnectionSuccess::from(accepted));
@@ -403,11 +419,13 @@ impl Session {
                 });
                 match taken {
                     None => {
+                        open.card.not_recorded();
                         let error_code = Str0_255::from_truncated(NOT_RECORDED);
                         let SequenceNumber(sequence_number) = sequence_number;
                         sink.send(&SubmitSharesError { channel_id: id.0, sequence_number, error_code });
                     }
                     Some(ticket) => {
+                        open.card.accepted(now, work, Difficulty::of_hash(hash.as_byte_array()));
                         let block = held.map(|held| {
                             open.acks.hold(ticket);
                             (ticket, held)
@@ -435,6 +453,7 @@ impl Session {
             Verdict::Rejected { reason, .. } => {
                 tracing::debug!(peer = self.label, worker = %open.worker, channel = id.0, "share rejected: {reason}");
                 open.rejects.count(reason);
+                open.card.rejected(reason);
                 self.rejects.at.get_or_insert(now + REJECTS_INTERVAL);
                 refuse(id, sequence_number, reason, sink);
                 if !self.conduct.tolerates(now, &mut open.invalid_shares, reason) {
@@ -604,6 +623,9 @@ impl Core for Session {
         notice: &Arc<Snapshot>,
         sink: &mut S,
     ) {
+        if self.card.as_ref().is_some_and(ConnectionGuard::is_to_close) {
+            return self.close(sink, "closed by the operator");
+        }
         self.snapshot = Some(notice.clone());
         self.announce(now, notice, sink);
     }

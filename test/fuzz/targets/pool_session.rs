@@ -119,6 +119,8 @@ impl Rig {
             setup: Duration::from_secs(10),
             first_channel: Duration::from_secs(60),
             limits: pool::config::Limits::default().of_sessions(),
+            registry: pool::registry::Registry::new(START),
+            listener: 0,
         };
         let peer = ([127, 0, 0, 1], 1).into();
         let session = Session::new(START, peer, Arc::new(config));

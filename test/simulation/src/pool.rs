@@ -21,6 +21,7 @@ use pool::{
     hub::{Candidate, Hub},
     ledger::Record,
     payouts::Payouts,
+    registry::Registry,
     server::session_config,
     session::{Acknowledge, Session, SessionConfig},
     snapshot::Snapshot,
@@ -171,7 +172,8 @@ impl Process {
             epoch,
             hub: hub.with_recycler(space.recycler()).with_confirmations(CONFIRMATIONS),
             config: Arc::new(
-                session_config(&config, &config.listen[0], space, payouts).expect("a fixed configuration"),
+                session_config(&config, &config.listen[0], 0, space, payouts, Registry::new(now))
+                    .expect("a fixed configuration"),
             ),
             snapshot: Numbered::default(),
             shards: vec![Shard::default(); shards],

@@ -19,6 +19,8 @@ use super::{Group, OpenChannel, Session, Told, vardiff::LOOK_INTERVAL};
 use crate::{
     ledger::{RejectCounts, Worker},
     payouts::{Miner, Payee, Refused},
+    registry::{Kind, NewChannel},
+    user::Policy,
 };
 
 /// What either kind of channel is asked for with.
@@ -135,9 +137,16 @@ impl Session {
             Vardiff::new(now, targets.shares_per_minute, targets.bounds, max_target, nominal_hash_rate)
                 .with_start(channel.target())
         });
+        let worker = Arc::new(Worker::new(account, worker));
+        let kind = if wanted.extranonce_size.is_some() { Kind::Extended } else { Kind::Standard };
+        let policy = if payee.is_pool() { Policy::Pool } else { Policy::Solo };
+        let difficulty = channel.target().difficulty();
+        let new = NewChannel { id: channel_id.0, kind, policy, worker: worker.clone(), difficulty };
+        // A session without one is not set up, and has been asked for no channel.
+        let card = self.card.as_ref().ok_or(full)?.open(now, new);
         Ok(OpenChannel {
             channel,
-            worker: Arc::new(Worker::new(account, worker)),
+            worker,
             payee,
             acks: AckBatch::with_limits(config.ack_limits),
             told: Told::default(),
@@ -145,6 +154,7 @@ impl Session {
             spares_used: 0,
             rejects: RejectCounts::default(),
             invalid_shares: self.conduct.of_channel(now),
+            card,
         })
     }
 

@@ -53,6 +53,8 @@ fn fixture() -> Fixture {
         setup: Duration::from_secs(10),
         first_channel: Duration::from_secs(60),
         limits: config().limits.of_sessions(),
+        registry: Registry::new(NOW),
+        listener: 0,
     };
     let session = Session::new(NOW, "127.0.0.1:1".parse().unwrap(), Arc::new(config));
     let mut fixture = Fixture { session, sink: Recorder::default(), hub };
@@ -700,4 +702,33 @@ fn no_target_is_harder_than_that_of_blocks() {
     let hard = Target::from_zero_bits(20);
     f.send(&OpenExtendedMiningChannel { max_target: hard.into(), ..extended(8) });
     assert_eq!(Target::from(f.last::<OpenExtendedMiningChannelSuccess>().target), hard);
+}
+
+#[test]
+fn others_see_the_connection_and_what_its_channels_do() {
+    let mut f = fixture();
+    let registry = f.session.config.registry.clone();
+    assert_eq!(registry.counts().connections, 0, "a stranger is not seen");
+    f.setup(0);
+    let channel = f.open_extended().channel_id;
+    let first = f.mine(channel, 1, 0, false);
+    f.send(&share(channel, 1, first));
+    f.sink.is_full = true;
+    f.mine(channel, 1, first + 1, false);
+    let seen = registry.account("alice").remove(0);
+    let sums = seen.sums();
+    assert_eq!((sums.accepted, sums.last), (u64::from(first) + 1, NOW.as_millis() as u64));
+    assert!(sums.work >= sums.accepted as f64);
+    assert!(sums.best > 0.0);
+    let refused: Vec<_> = (0..crate::registry::REASONS).filter(|place| sums.rejected[*place] > 0).collect();
+    assert_eq!(refused.into_iter().map(crate::registry::reason).collect::<Vec<_>>(), ["duplicate-share", NOT_RECORDED]);
+    assert_eq!((seen.worker.name(), seen.id), ("1", channel));
+    // The operator has it closed when the session next hears of the pool's state.
+    seen.connection.close();
+    let snapshot = f.session.snapshot.clone().unwrap();
+    f.session.handle_notice(NOW, &snapshot, &mut f.sink);
+    assert!(f.sink.gone.as_ref().unwrap().contains("operator"));
+    assert_eq!(registry.account("alice").len(), 0);
+    drop(f);
+    assert_eq!(registry.counts().connections, 0);
 }

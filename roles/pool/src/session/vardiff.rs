@@ -41,6 +41,7 @@ impl OpenChannel {
         if self.channel.set_target(target) == before {
             return;
         }
+        self.card.set_difficulty(target.difficulty());
         let id = self.channel.id();
         let hashrate = self.vardiff.as_ref().and_then(|vardiff| vardiff.hashrate(now));
         let (from, to) = (before.difficulty(), target.difficulty());
