@@ -305,7 +305,10 @@ impl PoolConfig {
             return other("solo.fee_percent: expected 0 to 100");
         }
         if self.listen.iter().any(|listen| listen.policies.is_empty()) {
-            return other("listen.policies: expected \"pool\", \"solo\" or both, the usual one first");
+            return other("listen.policies: expected \"pool\", \"solo\" or both, the usual one first, or \"owner\"");
+        }
+        if self.listen.iter().any(|listen| listen.policies.len() > 1 && listen.policies.contains(&Policy::Owner)) {
+            return other("listen.policies: expected \"owner\" alone, for it takes every name");
         }
         if self.listen.is_empty() {
             return other("listen: name at least one [[listen]] with an address");
@@ -424,6 +427,7 @@ mod tests {
         assert!(error(|c| c.listen.clear()).contains("[[listen]]"));
         assert!(error(|c| c.source.clear()).contains("[[source]]"));
         assert!(error(|c| c.listen[0].policies.clear()).contains("listen.policies"));
+        assert!(error(|c| c.listen[0].policies.push(Policy::Owner)).contains("\"owner\" alone"));
         assert!(error(|c| c.solo.fee_percent = 101.0).contains("solo.fee_percent"));
         assert!(error(|c| c.solo.fee_percent = f64::NAN).contains("solo.fee_percent"));
         assert!(error(|c| c.solo.donation_payout = Some("me".into())).contains("solo.donation_payout"));

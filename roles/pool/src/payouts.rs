@@ -22,7 +22,7 @@ use roles_logic_sv2::{
 use crate::{
     config::{InvalidConfig, OnInvalidUser, PoolConfig},
     payout,
-    user::{InvalidUser, Policy, User},
+    user::{InvalidUser, Policy, User, is_hidden},
 };
 
 /// Solo payees at a time, each with its own address, fee and donation: about 1 KiB each. At the bound a channel with a new
@@ -132,6 +132,8 @@ pub enum Refused {
 pub struct Payouts {
     network: Network,
     pool: Arc<Payee>,
+    /// The address of the pool's script, or [`POOL_ACCOUNT`] where it has none.
+    owner: String,
     /// The pool's script, and its part of a solo miner's block in basis points.
     fee: (ScriptBuf, u16),
     donations: ScriptBuf,
@@ -166,6 +168,7 @@ impl Payouts {
             None => script.clone(),
         };
         let fee = (script.clone(), basis_points(config.solo.fee_percent));
+        let owner = Address::from_script(&script, config.network).map_or(POOL_ACCOUNT.to_owned(), |it| it.to_string());
         let pool = Payout::single(script);
         let mut reserved = pool.constraints();
         if config.listen.iter().any(|listen| listen.policies.contains(&Policy::Solo)) {
@@ -181,6 +184,7 @@ impl Payouts {
         Ok(Self {
             network: config.network,
             pool: Arc::new(Payee::new(Payee::POOL, factory)),
+            owner,
             fee,
             donations,
             on_invalid: config.on_invalid_user,
@@ -215,6 +219,9 @@ impl Payouts {
     }
 
     fn try_miner(&self, policies: &[Policy], identity: &[u8]) -> Result<Miner, Refused> {
+        if policies.contains(&Policy::Owner) {
+            return Ok(self.owners(identity));
+        }
         let User { policy, account, worker, donation } = User::parse(identity)?;
         let policy = match policy {
             Some(policy) if policies.contains(&policy) => policy,
@@ -223,7 +230,7 @@ impl Payouts {
         };
         match policy {
             Policy::Pool if donation > 0 => Err(Refused::DonationToPool),
-            Policy::Pool => {
+            Policy::Pool | Policy::Owner => {
                 // An account may be an address, from which the pool could pay it: then it must be a right one.
                 let account = if is_like_an_address(&account) { self.address(&account)?.to_string() } else { account };
                 Ok(Miner { account, worker, payee: self.pool.clone() })
@@ -234,6 +241,17 @@ impl Payouts {
                 Ok(Miner { account: address.to_string(), worker, payee })
             }
         }
+    }
+
+    /// A device of the pool's owner: what stands behind its address, or else all of the identity, is its name.
+    fn owners(&self, identity: &[u8]) -> Miner {
+        let visible = |c| if is_hidden(c) { char::REPLACEMENT_CHARACTER } else { c };
+        let identity: String = String::from_utf8_lossy(identity).chars().map(visible).collect();
+        let identity = identity.trim();
+        let (account, worker) = identity.split_once('.').unwrap_or((identity, ""));
+        let is_own = self.address(account).is_ok_and(|address| address.to_string() == self.owner);
+        let worker = if is_own { worker } else { identity };
+        Miner { account: self.owner.clone(), worker: worker.to_owned(), payee: self.pool.clone() }
     }
 
     fn address(&self, account: &str) -> Result<Address, Refused> {
@@ -438,7 +456,7 @@ mod tests {
             assert!(refused.contains(reason), "{identity}: {refused}");
             let miner = miner(&lenient, &identity).unwrap();
             assert_eq!((&*miner.account, miner.payee.is_pool()), (POOL_ACCOUNT, true));
-            assert!(!miner.worker.chars().any(crate::user::is_hidden), "{}", miner.worker);
+            assert!(!miner.worker.chars().any(is_hidden), "{}", miner.worker);
         }
         let dear = payouts(|config| config.solo.fee_percent = 10.0);
         let refused = miner(&dear, &format!("solo:{MINE};donate=90.01"));
@@ -475,6 +493,42 @@ mod tests {
         assert_eq!(payee(&mut payees, 7).unwrap().number(), held[7].number());
         drop(held);
         payee(&mut payees, MAX_SOLO_PAYEES).unwrap();
+    }
+
+    #[test]
+    fn with_an_owner_every_name_is_a_device() {
+        let payouts = payouts(|config| {
+            config.payout = MINE.into();
+            config.listen[0].policies = vec![Policy::Owner];
+        });
+        for (identity, worker) in [
+            ("rig", "rig"),
+            ("alice.rig", "alice.rig"),
+            ("", ""),
+            (MINE, ""),
+            (&format!("{MINE}.bitaxe.2"), "bitaxe.2"),
+            (&format!("{}.bitaxe", MINE.to_uppercase()), "bitaxe"),
+            // Somebody else's, or mistyped: it is paid to the owner all the same.
+            (&format!("{TAPROOT}.x"), &format!("{TAPROOT}.x")),
+            (&format!("solo:{TAPROOT};donate=3"), &format!("solo:{TAPROOT};donate=3")),
+            ("a\u{202e}b\n", "a\u{fffd}b\u{fffd}"),
+        ] {
+            let miner = payouts.miner(&[Policy::Owner], identity.as_bytes()).unwrap();
+            assert_eq!((miner.account.as_str(), miner.worker.as_str()), (MINE, worker));
+            assert!(miner.payee.is_pool());
+        }
+        assert_eq!(payouts.miner(&[Policy::Owner], &[0xff, b'x']).unwrap().worker, "\u{fffd}x");
+        // A script without an address is nobody's name.
+        let nameless = Payouts::new(
+            &{
+                let mut it = config();
+                it.payout = "raw(51)".into();
+                it
+            },
+            20,
+        )
+        .unwrap();
+        assert_eq!(nameless.miner(&[Policy::Owner], b"rig").unwrap().account, POOL_ACCOUNT);
     }
 
     /// No block is made that is larger, or has more sigops, than its template has room for.

@@ -29,6 +29,8 @@ pub enum Policy {
     Pool,
     /// To the address that is the account, less the pool's fee and what the miner donates.
     Solo,
+    /// To the pool's script, whose account all shares are: every identity is the name of a worker. No identity asks for it.
+    Owner,
 }
 
 impl fmt::Display for Policy {
@@ -36,6 +38,7 @@ impl fmt::Display for Policy {
         f.write_str(match self {
             Self::Pool => "pool",
             Self::Solo => "solo",
+            Self::Owner => "owner",
         })
     }
 }

@@ -28,7 +28,7 @@ use tokio::{
 };
 
 /// Compact target of the demo's devnet: 33 million hashes a block, a few seconds for two cores.
-const NBITS: u32 = 0x1e00_8000;
+pub(crate) const NBITS: u32 = 0x1e00_8000;
 
 /// Where blocks pay: P2WPKH of the generator point, a key that everybody knows.
 const PAYOUT: &str = "raw(0014751e76e8199196d454941c45d1b3a323f1433bd6)";

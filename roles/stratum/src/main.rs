@@ -6,6 +6,7 @@ mod demo;
 mod keygen;
 mod ledger;
 mod notifications;
+mod solo;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,8 @@ struct Cli {
 enum Command {
     /// Runs a devnet, a pool and two CPU miners, and prints each accepted block
     Demo(demo::DemoArgs),
+    /// Runs all that a solo miner needs: finds the node, makes the key, says where miners connect
+    Solo(solo::SoloArgs),
     /// Runs a pool
     Pool(pool::cli::PoolArgs),
     /// Serves block templates over the Template Distribution Protocol
@@ -48,6 +51,7 @@ enum Command {
 async fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Demo(args) => demo::run(args).await,
+        Command::Solo(args) => solo::run(args).await,
         Command::Pool(args) => pool::cli::run(args).await,
         Command::TemplateProvider(args) => template_provider::cli::run(args).await,
         Command::MiningDevice(args) => mining_device::cli::run_cli(args).await,

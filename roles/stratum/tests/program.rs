@@ -2,6 +2,8 @@
 
 #[path = "program/ledger.rs"]
 mod ledger;
+#[path = "program/solo.rs"]
+mod solo;
 
 use std::{
     fs,

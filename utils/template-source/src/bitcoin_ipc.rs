@@ -41,13 +41,13 @@ use std::{
 };
 
 use bitcoin::Network;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use self::session::End;
 #[cfg(doc)]
 use crate::Tip;
 use crate::{
-    COMMAND_QUEUE, Capabilities, Constraints, EVENT_QUEUE, Event, Subscription, TemplateSource,
+    COMMAND_QUEUE, Capabilities, Constraints, EVENT_QUEUE, Event, NodeStatus, Subscription, TemplateSource,
     subscription::{
         backoff::{Backoff, RETRY_MOST},
         port::{Closed, Port},
@@ -105,6 +105,26 @@ impl BitcoinIpc {
     /// Nothing is connected until somebody subscribes.
     pub fn new(config: BitcoinIpcConfig) -> Self {
         Self { config }
+    }
+
+    /// Asks the node how it is, once. Its chain may be any; a node whose interface is not supported is an error.
+    ///
+    /// # Errors
+    /// Why there is no answer, and what to do.
+    pub async fn status(&self) -> Result<NodeStatus, String> {
+        let (sender, answer) = oneshot::channel();
+        let socket = self.config.socket.clone();
+        let ask = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let status = match runtime {
+                Ok(runtime) => tokio::task::LocalSet::new().block_on(&runtime, node::status(&socket)),
+                Err(error) => Err(error.to_string()),
+            };
+            // Who asked may have gone.
+            let _ = sender.send(status);
+        };
+        std::thread::Builder::new().name("bitcoin-ipc".into()).spawn(ask).map_err(|error| error.to_string())?;
+        answer.await.unwrap_or_else(|_| Err("internal: a thread ended early".to_owned()))
     }
 }
 

@@ -56,15 +56,15 @@ use std::time::{Duration, Instant};
 use bitcoin::Network;
 use tokio::sync::mpsc;
 
-use self::session::End;
 pub use self::{
     gbt::{BadTemplate, BlockTemplate, Known, MAX_LONG_POLL_ID, MAX_TRANSACTIONS, TemplateTransaction},
     http::Endpoint,
     login::{BadSecretFile, Login, MAX_SECRET_FILE, Secret},
     room::{NoRoom, select},
 };
+use self::{http::Client, session::End};
 use crate::{
-    COMMAND_QUEUE, Capabilities, Constraints, EVENT_QUEUE, Subscription, TemplateSource,
+    COMMAND_QUEUE, Capabilities, Constraints, EVENT_QUEUE, NodeStatus, Subscription, TemplateSource,
     subscription::{
         backoff::Backoff,
         port::{Closed, Port},
@@ -129,6 +129,14 @@ impl BitcoinRpc {
     /// Nothing is connected until somebody subscribes.
     pub fn new(config: BitcoinRpcConfig) -> Self {
         Self { config }
+    }
+
+    /// Asks the node how it is, once. Its chain may be any.
+    ///
+    /// # Errors
+    /// Why there is no answer, and what to do.
+    pub async fn status(&self) -> Result<NodeStatus, String> {
+        node::status(&Client::new(self.config.endpoint.clone(), self.config.login.clone())).await
     }
 }
 

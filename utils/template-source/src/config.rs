@@ -7,7 +7,7 @@ use noise_sv2::url::EndpointUrl;
 use serde::Deserialize;
 
 use crate::{
-    TemplateSource,
+    NodeStatus, TemplateSource,
     bitcoin_ipc::{BitcoinIpc, BitcoinIpcConfig},
     bitcoin_rpc::{BitcoinRpc, BitcoinRpcConfig, Endpoint, Login, Secret},
     devnet::{Devnet, DevnetConfig},
@@ -115,6 +115,21 @@ impl SourceConfig {
                 Arc::new(devnet.map_err(|error| InvalidSource { key: "nbits", reason: error.to_string() })?)
             }
         })
+    }
+
+    /// Asks a Bitcoin node how it is, once; nothing for a source of another kind.
+    ///
+    /// # Errors
+    /// Why there is no answer, and what to do.
+    pub async fn status(&self, network: Network) -> Option<Result<NodeStatus, String>> {
+        match self {
+            Self::BitcoinIpc { socket } => Some(BitcoinIpc::new(BitcoinIpcConfig::at_socket(socket)).status().await),
+            Self::BitcoinRpc { .. } => Some(match self.rpc(network) {
+                Ok(config) => BitcoinRpc::new(config).status().await,
+                Err(error) => Err(error.to_string()),
+            }),
+            Self::Sv2 { .. } | Self::Devnet { .. } => None,
+        }
     }
 
     fn rpc(&self, network: Network) -> Result<BitcoinRpcConfig, InvalidSource> {

@@ -52,8 +52,10 @@ pub mod bitcoin_rpc;
 pub mod config;
 mod consensus;
 pub mod devnet;
+mod status;
 mod subscription;
 pub mod sv2;
 mod types;
 
+pub use status::NodeStatus;
 pub use types::*;

@@ -6,11 +6,12 @@ use bitcoin::{Amount, Network, consensus::encode, hashes::Hash};
 use integration::{
     core::{CoreNode, CoreOptions, anyone_can_spend},
     events::{Reader, mine},
-    sources::rpc_config as config,
+    sources::{ipc_config, rpc_config as config},
 };
 use serde_json::json;
 use template_source::{
     Command, Constraints, Event, Solution, SubmitOutcome, Template, TemplateId, TemplateSource,
+    bitcoin_ipc::BitcoinIpc,
     bitcoin_rpc::{BitcoinRpc, BitcoinRpcConfig, Login, Secret},
 };
 
@@ -49,6 +50,21 @@ async fn it_comes_up_with_a_template_and_its_tip() {
     assert_eq!((tip.template_id, tip.prev_hash), (first.id, node.best_hash()));
     let Event::Template(ahead) = reader.next().await else { panic!("then a template for the height after") };
     assert!(is_ahead(22)(&ahead));
+}
+
+#[tokio::test]
+async fn a_node_says_how_it_is_either_way() {
+    let mut node = CoreNode::start(CoreOptions::default());
+    let (over_rpc, over_ipc) = (BitcoinRpc::new(config(&node)), BitcoinIpc::new(ipc_config(&node)));
+    assert!(over_rpc.status().await.unwrap().is_syncing, "its tip is the first block of all, and years old");
+    node.mine(3, &anyone_can_spend());
+    let status = over_rpc.status().await.unwrap();
+    assert_eq!((status.network, status.blocks, status.headers), (Network::Regtest, 3, 3));
+    assert!(!status.is_syncing && status.agent.contains("Satoshi") && status.tip_time.is_some(), "{status:?}");
+    assert_eq!(over_ipc.status().await.unwrap(), status);
+    node.stop();
+    assert!(over_rpc.status().await.unwrap_err().contains("is the node running"));
+    assert!(over_ipc.status().await.unwrap_err().contains("-ipcbind=unix"));
 }
 
 #[tokio::test]

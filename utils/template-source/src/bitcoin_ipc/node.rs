@@ -21,7 +21,7 @@ use super::{
     convert::{self, BadData, Header},
     error::IpcError,
 };
-use crate::{CoinbaseTemplate, Confirmations, Constraints, Solution, SubmitOutcome, Transactions};
+use crate::{CoinbaseTemplate, Confirmations, Constraints, NodeStatus, Solution, SubmitOutcome, Transactions};
 
 /// Words of 8 bytes that one message of the node may have: room for the largest block, several times over.
 const MAX_MESSAGE_WORDS: usize = 2 << 20;
@@ -159,6 +159,25 @@ impl Opening {
         let rpc = answer.get().and_then(|result| result.get_result()).map_err(call("makeRpc"))?;
         Ok(Node { mining, rpc, lanes: self.lanes })
     }
+}
+
+/// How a node is. Must run within a `LocalSet`.
+pub(super) async fn status(path: &Path) -> Result<NodeStatus, String> {
+    let text = |error: IpcError| error.to_string();
+    let (opening, _driver) = Opening::connect(path).await.map_err(text)?;
+    let node = within_or("makeMining", PATIENT, opening.mining()).await.map_err(text)?;
+    let chain = node.call_rpc("getblockchaininfo", json!([])).await.map_err(text)?;
+    let network = node.call_rpc("getnetworkinfo", json!([])).await.map_err(text)?;
+    NodeStatus::from_json(&chain, &network)
+}
+
+/// Within a limit of time.
+async fn within_or<T>(
+    what: &'static str,
+    limit: Duration,
+    call: impl Future<Output = Result<T, IpcError>>,
+) -> Result<T, IpcError> {
+    tokio::time::timeout(limit, call).await.unwrap_or(Err(IpcError::Timeout { what, limit }))
 }
 
 async fn lane(threads: &thread_map::Client, name: &str) -> Result<thread::Client, capnp::Error> {

@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use bitcoin::{BlockHash, Network, hex::DisplayHex};
 use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 use super::{
     error::RpcError,
     gbt::{BlockTemplate, Known},
     http::{Client, Limit, plain, read},
 };
-use crate::{Confirmations, SubmitOutcome, consensus::MAX_BLOCK_WEIGHT};
+use crate::{Confirmations, NodeStatus, SubmitOutcome, consensus::MAX_BLOCK_WEIGHT};
 
 /// How long the node may take for small questions.
 const PROMPT: Duration = Duration::from_secs(10);
@@ -157,6 +157,16 @@ fn outcome(verdict: Option<&str>) -> SubmitOutcome {
         None | Some("duplicate" | "inconclusive" | "duplicate-inconclusive") => SubmitOutcome::Accepted,
         Some(reason) => SubmitOutcome::Rejected(plain(reason)),
     }
+}
+
+/// How a node is.
+pub(super) async fn status(client: &Client) -> Result<NodeStatus, String> {
+    let ask = async |what: &'static str| -> Result<Value, RpcError> {
+        required(what, &client.call(what, "[]", PROMPTLY).await?)
+    };
+    let chain = ask("getblockchaininfo").await.map_err(|error| error.to_string())?;
+    let network = ask("getnetworkinfo").await.map_err(|error| error.to_string())?;
+    NodeStatus::from_json(&chain, &network)
 }
 
 fn required<'a, T: Deserialize<'a>>(what: &'static str, body: &'a [u8]) -> Result<T, RpcError> {
