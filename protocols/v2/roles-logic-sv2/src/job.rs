@@ -347,6 +347,16 @@ mod tests {
     }
 
     #[test]
+    fn a_witness_commitment_has_its_header_and_its_length() {
+        let commits = |script: &[u8]| {
+            is_witness_commitment(&TxOut { value: bitcoin::Amount::ZERO, script_pubkey: script.to_vec().into() })
+        };
+        let script = [&WITNESS_COMMITMENT_HEADER[..], &[7; 33]].concat();
+        assert!(commits(&script[..38]) && commits(&script));
+        assert!(!commits(&script[..37]) && !commits(&[7; 38]) && !commits(&[]));
+    }
+
+    #[test]
     fn compact_sizes() {
         for value in [0, 252, 253, 0xffff, 0x1_0000] {
             assert_eq!(compact_size(value as u64), bitcoin::consensus::serialize(&bitcoin::VarInt(value as u64)));

@@ -114,11 +114,15 @@ fn variants_of_a_job_differ_and_are_blocks() {
     assert_eq!(jobs[0].coinbase_tx_prefix(), factory.build(JobId(1), &template).unwrap().coinbase_tx_prefix());
     let roots = jobs.each_ref().map(|job| job.merkle_root(&[7; 20]));
     assert!(roots[0] != roots[1] && roots[1] != roots[2] && roots[0] != roots[2]);
-    for (job, root) in jobs.iter().zip(roots) {
+    for ((job, root), variant) in jobs.iter().zip(roots).zip([None, Some(1), Some(variant)]) {
         let block: Block = deserialize(&job.block(&header(root).to_bytes(), &[7; 20], &[])).unwrap();
         assert!(block.check_merkle_root() && block.check_witness_commitment());
         let script = &block.coinbase().unwrap().input[0].script_sig;
         assert!(script.len() <= 100 && script.count_sigops_legacy() == 0);
+        let instructions: Vec<_> = script.instructions().map(Result::unwrap).collect();
+        let behind_tag = instructions[2..].iter().map(|push| push.push_bytes().unwrap().as_bytes());
+        let variant = variant.map(u32::to_le_bytes);
+        assert!(behind_tag.eq(variant.iter().map(|variant| &variant[..]).chain([&[7; 20][..]])));
     }
     // This template's prefix is three bytes shorter than the longest one.
     let too_long = support::factory(&vec![b'x'; limit + 4], 20).build_variant(JobId(1), &template, 1);
@@ -203,6 +207,11 @@ fn templates_that_make_no_block_are_refused() {
     open_push.coinbase_prefix = vec![3, 1, 2];
     assert_eq!(factory.build(JobId(1), &open_push).err(), Some(JobError::MalformedCoinbasePrefix));
 
+    let mut longest = good.clone();
+    longest.coinbase_prefix = [vec![7], vec![0; 7]].concat();
+    let job = factory.build(JobId(1), &longest).unwrap();
+    let coinbase: bitcoin::Transaction = deserialize(&job.coinbase_tx(&[0; 20])).unwrap();
+    assert_eq!(coinbase.input[0].script_sig.len(), 100);
     let mut long = good.clone();
     long.coinbase_prefix = [vec![8], vec![0; 8]].concat();
     assert_eq!(factory.build(JobId(1), &long).err(), Some(JobError::ScriptSigTooLong { len: 101 }));
@@ -212,13 +221,19 @@ fn templates_that_make_no_block_are_refused() {
     let error = JobError::TooLongForMessage { part: "merkle path", len: 256 };
     assert_eq!(factory.build(JobId(1), &deep).err(), Some(error));
 
-    let mut wide = good;
-    let output = serialize(&TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::from_bytes(vec![0x51; 65_400]) });
-    wide.coinbase_tx_outputs = output;
-    assert!(matches!(
-        factory.build(JobId(1), &wide),
-        Err(JobError::TooLongForMessage { part: "coinbase transaction", .. })
-    ));
+    // The coinbase with its witness, to the byte.
+    let build = |len: usize| {
+        let script_pubkey = ScriptBuf::from_bytes(vec![0x51; len]);
+        let mut wide = good.clone();
+        wide.coinbase_tx_outputs.extend(serialize(&TxOut { value: Amount::ZERO, script_pubkey }));
+        wide.coinbase_tx_outputs_count = 2;
+        factory.build(JobId(1), &wide)
+    };
+    let beside = build(65_000).unwrap().coinbase_tx(&[0; 20]).len() - 65_000;
+    let most = usize::from(u16::MAX);
+    assert_eq!(build(most - beside).unwrap().coinbase_tx(&[0; 20]).len(), most);
+    let error = JobError::TooLongForMessage { part: "coinbase transaction", len: most + 1 };
+    assert_eq!(build(most - beside + 1).err(), Some(error));
 }
 
 #[test]
@@ -233,6 +248,7 @@ fn messages_carry_the_job_unchanged() {
     assert_eq!(decoded.coinbase_tx_suffix.as_bytes(), job.coinbase_tx_suffix());
     let path: Vec<_> = decoded.merkle_path.iter().map(|hash| hash.to_le_bytes()).collect();
     assert_eq!(path, template.merkle_path);
+    assert_eq!((job.merkle_path(), job.is_custom()), (&template.merkle_path[..], false));
     // BIP 141's marker is gone: the input count follows nVersion.
     assert_eq!(job.coinbase_tx_prefix()[4], 1);
     assert!(Target::MAX.is_met_by(&header(job.merkle_root(&[0; 20])).hash()));
