@@ -7,7 +7,7 @@ use alloc::{sync::Arc, vec::Vec};
 use core::{fmt, time::Duration};
 
 use binary_sv2::Str0_255;
-use bitcoin::{Amount, TxOut, absolute::LOCK_TIME_THRESHOLD, consensus::encode, hashes::Hash as _, script::Builder};
+use bitcoin::{Amount, TxOut, consensus::encode, hashes::Hash as _, script::Builder};
 use const_sv2::{error_code::set_custom_mining_job as code, limits};
 use mining_sv2::{SetCustomMiningJob, SetCustomMiningJobError};
 
@@ -107,7 +107,7 @@ pub enum CustomJobError {
     CoinbaseSequence,
     /// The outputs can not be read, are none, pay more than there is, or not what was declared.
     CoinbaseOutputs,
-    /// nLockTime is not final at the block's height.
+    /// nLockTime is not final at the block's height, or is a time.
     CoinbaseLockTime,
     /// The coinbase is too long for the messages that carry it.
     Coinbase,
@@ -170,7 +170,7 @@ pub fn build(
     if request.coinbase_prefix.as_bytes().len() > rules.max_coinbase_prefix {
         return Err(CustomJobError::CoinbasePrefix);
     }
-    check_height(request, tip, &declared)?;
+    check_height(request, &declared)?;
     let outputs = outputs(request)?;
     if !pays(&outputs, &declared.outputs) {
         return Err(CustomJobError::CoinbaseOutputs);
@@ -222,16 +222,16 @@ fn check_header(
 }
 
 /// What follows from the height: the scriptSig's first bytes, and whether nLockTime is final.
-fn check_height(request: &SetCustomMiningJob<'_>, tip: &Tip, declared: &Declared) -> Result<(), CustomJobError> {
+fn check_height(request: &SetCustomMiningJob<'_>, declared: &Declared) -> Result<(), CustomJobError> {
     let Some(height) = declared.height else { return Ok(()) };
     let bip34 = Builder::new().push_int(height.into()).into_script();
     if !request.coinbase_prefix.as_bytes().starts_with(bip34.as_bytes()) {
         return Err(CustomJobError::CoinbasePrefix);
     }
+    // A lock by time, which is a number above any height, is compared with the median of the last blocks' times (BIP 113). That
+    // is not known here, and nobody needs such a lock: it is taken for one that is not final.
     let lock_time = request.coinbase_tx_locktime;
-    // A lock by time is compared with the median of the last blocks' times, which is below the least nTime (BIP 113).
-    let limit = if lock_time < LOCK_TIME_THRESHOLD { height } else { declared.least_ntime.unwrap_or(tip.min_ntime) };
-    let is_final = lock_time == 0 || lock_time < limit || request.coinbase_tx_input_n_sequence == FINAL_SEQUENCE;
+    let is_final = lock_time < height || request.coinbase_tx_input_n_sequence == FINAL_SEQUENCE;
     if is_final { Ok(()) } else { Err(CustomJobError::CoinbaseLockTime) }
 }
 

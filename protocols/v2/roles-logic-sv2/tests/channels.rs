@@ -308,6 +308,11 @@ fn calls_that_do_not_fit_the_state() {
     channel.on_new_job(START, job(1, 840_000), None).unwrap();
     assert_eq!(channel.on_new_job(START, job(1, 840_000), None), Err(ChannelError::JobIdInUse(JobId(1))));
     channel.on_set_new_prev_hash(START, JobId(1), tip_1.clone()).unwrap();
+    for min_ntime in [None, Some(MIN_NTIME)] {
+        let again = channel.on_new_job(START, job(1, 840_000), min_ntime);
+        assert_eq!(again, Err(ChannelError::JobIdInUse(JobId(1))), "an active job's");
+    }
+    assert!(channel.has_active_job(JobId(1)) && !channel.has_active_job(JobId(2)));
     // An active job is no future job any more, and the tip has not changed.
     assert_eq!(channel.on_set_new_prev_hash(START, JobId(1), tip(2, HARD, START)), unknown);
     assert_eq!(channel.tip(), Some(&tip_1));
@@ -347,6 +352,17 @@ fn the_client_s_max_target_is_never_passed() {
         assert_eq!(channel.update(rate, Target::MAX, 1.0, bounds), Err(TargetRequestError::InvalidHashrate));
     }
     assert_eq!(channel.target(), Target::from_zero_bits(30));
+}
+
+#[test]
+fn a_max_target_that_changes_holds_for_the_next_target() {
+    let mut channel = standard(TARGET);
+    // Between two powers of two: the harder one counts.
+    channel.set_max_target(Target::DIFFICULTY_1);
+    assert_eq!((channel.max_target(), channel.target()), (Target::from_zero_bits(33), TARGET));
+    assert_eq!(channel.set_target(TARGET), Target::from_zero_bits(33));
+    channel.set_max_target(Target::MAX);
+    assert_eq!((channel.set_target(TARGET), channel.target()), (TARGET, TARGET));
 }
 
 #[test]

@@ -179,7 +179,6 @@ fn what_is_in_order_after_all() {
     let ok = |request: SetCustomMiningJob<'_>| answer(&mut channel(HARD), &request, &rules).is_ok();
     assert!(ok(SetCustomMiningJob { version: 0x3fff_ffe0, ..good() })); // general purpose bits
     assert!(ok(SetCustomMiningJob { coinbase_tx_locktime: 0, ..good() }));
-    assert!(ok(SetCustomMiningJob { coinbase_tx_locktime: MIN_NTIME - 1, ..good() }));
     let never = u32::MAX;
     assert!(ok(SetCustomMiningJob { coinbase_tx_locktime: never, coinbase_tx_input_n_sequence: never, ..good() }));
     assert!(ok(SetCustomMiningJob { min_ntime: MIN_NTIME + rules.ntime_tolerance, ..good() }));
@@ -212,10 +211,18 @@ fn bounds_are_included() {
         roles_logic_sv2::custom::build(NOW, request, size, &tip(1, HARD, NOW), &nothing, &rules, || JobId(1))
             .map(|_| ())
     };
-    // The first lock time that is a time and no height, and the last height.
+    // A lock by time is final only before the median time of the last blocks, which nobody tells: the least nTime is later by a
+    // second at least, and a lock of that second would make the block invalid.
     let lock = |lock_time| SetCustomMiningJob { coinbase_tx_locktime: lock_time, ..good() };
-    assert!(answer(&mut channel(HARD), &lock(500_000_000), &rules).is_ok());
-    assert_eq!(answer(&mut channel(HARD), &lock(499_999_999), &rules), Err(CustomJobError::CoinbaseLockTime));
+    for (lock_time, is_final) in [(HEIGHT - 1, true), (HEIGHT, false), (499_999_999, false), (500_000_000, false)] {
+        let expected = if is_final { Ok(5) } else { Err(CustomJobError::CoinbaseLockTime) };
+        assert_eq!(answer(&mut channel(HARD), &lock(lock_time), &rules), expected, "{lock_time}");
+    }
+    let known = |_: &SetCustomMiningJob<'_>| Ok(Declared { least_ntime: Some(MIN_NTIME), ..declared() });
+    for lock_time in [MIN_NTIME - 2, MIN_NTIME - 1, MIN_NTIME] {
+        let result = channel(HARD).on_set_custom_mining_job(NOW, &lock(lock_time), &known, &rules, || JobId(1));
+        assert_eq!(result.err(), Some(CustomJobError::CoinbaseLockTime), "{lock_time}");
+    }
     // All the money there can be, and a satoshi more.
     let outputs = |value: u64, script: usize| {
         let script = bitcoin::ScriptBuf::from_bytes(vec![0x51; script]);
