@@ -335,6 +335,16 @@ mod tests {
     }
 
     #[test]
+    fn work_is_exact_where_the_halves_of_a_target_meet() {
+        for high in [1, 2, 3, 0xffff, 1 << 64, u128::MAX >> 1, 1 << 127, u128::MAX - 1, u128::MAX] {
+            for low in [0, 1, 1 << 127, u128::MAX - 1, u128::MAX] {
+                let target = Target { high, low };
+                assert_eq!(target.work(), expected_work(target), "{target}");
+            }
+        }
+    }
+
+    #[test]
     fn compact_rejects_what_consensus_rejects() {
         assert_eq!(Target::from_compact(0), Err(CompactError::Zero(0)));
         assert_eq!(Target::from_compact(0x0100_0000), Err(CompactError::Zero(0x0100_0000)));
