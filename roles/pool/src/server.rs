@@ -58,6 +58,9 @@ const CANDIDATE_QUEUE: usize = 256;
 /// How long the shards may take to end once the drain is over. They give up before that.
 const LAST_CANDIDATES: Duration = Duration::from_secs(LAST_REPORTS.as_secs() + 3);
 
+/// How long sources may take for what they were handed last. They give up before that.
+const LAST_COMMANDS: Duration = Duration::from_secs(7);
+
 /// Events of all sources that wait for the hub.
 const SOURCE_QUEUE: usize = 64;
 
@@ -400,6 +403,8 @@ struct Driver {
     hub: Hub,
     commands: Vec<mpsc::Sender<Command>>,
     source_events: mpsc::Receiver<(usize, Event)>,
+    /// Carry the sources' events here.
+    carriers: Vec<JoinHandle<()>>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     events: broadcast::Sender<PoolEvent>,
     store: store::Writer,
@@ -434,12 +439,12 @@ impl Driver {
             max_additional_sigops: constraints.max_additional_sigops,
         };
         let (sender, source_events) = mpsc::channel(SOURCE_QUEUE);
-        let mut commands = Vec::new();
+        let (mut commands, mut carriers) = (Vec::new(), Vec::new());
         for (index, source) in sources.into_iter().enumerate() {
             let mut subscription = source.subscribe(constraints);
             commands.push(subscription.commands);
             let sender = sender.clone();
-            tokio::spawn(async move {
+            carriers.push(tokio::spawn(async move {
                 while let Some(event) = subscription.events.recv().await {
                     if sender.send((index, event)).await.is_err() {
                         return;
@@ -447,9 +452,9 @@ impl Driver {
                 }
                 let reason = "the source has ended".to_owned();
                 let _ = sender.send((index, Event::Down { reason, retry_in: Duration::MAX })).await;
-            });
+            }));
         }
-        Self { clock, hub, commands, source_events, snapshots, events, store, books, notifications: None }
+        Self { clock, hub, commands, source_events, carriers, snapshots, events, store, books, notifications: None }
     }
 
     /// Goes on after shutdown until the last shard has ended. `estate` comes with a word for who waits for it.
@@ -495,6 +500,7 @@ impl Driver {
                 () = self.clock.sleep_until(deadline) => self.hub.handle_timeout(self.clock.now()),
             }
         }
+        last_commands(self.carriers, self.commands).await;
         let store = self.store;
         if let Err(error) = tokio::task::spawn_blocking(move || store.finish()).await {
             tracing::error!("found blocks could not be written: {error}");
@@ -573,6 +579,20 @@ impl Driver {
             Command::SetConstraints(_) => return tracing::warn!(source, "{reason}"),
         };
         self.hub.handle_source(self.clock.now(), source, answer);
+    }
+}
+
+/// Waits until the sources have seen through what they were handed: for blocks of the last moment.
+async fn last_commands(carriers: Vec<JoinHandle<()>>, commands: Vec<mpsc::Sender<Command>>) {
+    // A source ends when nobody reads its events.
+    carriers.iter().for_each(JoinHandle::abort);
+    let ended = async {
+        for commands in commands {
+            commands.closed().await;
+        }
+    };
+    if tokio::time::timeout(LAST_COMMANDS, ended).await.is_err() {
+        tracing::error!("a template source did not end within {LAST_COMMANDS:?}");
     }
 }
 
@@ -733,5 +753,55 @@ fn log(event: &PoolEvent) {
         PoolEvent::NewTip { prev_hash, height, source } => {
             tracing::info!(source, height, prev_hash = %prev_hash, "new tip");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use template_source::{COMMAND_QUEUE, Capabilities, EVENT_QUEUE, Subscription};
+
+    use super::*;
+
+    /// A source that has no templates, and that takes its time to end.
+    #[derive(Default)]
+    struct SlowToEnd(Arc<AtomicBool>);
+
+    impl TemplateSource for SlowToEnd {
+        fn name(&self) -> &str {
+            "slow"
+        }
+
+        fn capabilities(&self) -> Capabilities {
+            Capabilities { raw_blocks: false }
+        }
+
+        fn subscribe(&self, _: template_source::Constraints) -> Subscription {
+            let (sender, events) = mpsc::channel(EVENT_QUEUE);
+            let (commands, queue) = mpsc::channel(COMMAND_QUEUE);
+            let ended = self.0.clone();
+            tokio::spawn(async move {
+                sender.closed().await;
+                for _ in 0..1_000 {
+                    tokio::task::yield_now().await;
+                }
+                ended.store(true, Ordering::SeqCst);
+                drop(queue);
+            });
+            Subscription { events, commands }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pool_has_ended_when_its_sources_have() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = PoolConfig { data_dir: folder.path().to_owned(), ..crate::testing::config() };
+        let source = SlowToEnd::default();
+        let (ended, shutdown) = (source.0.clone(), Shutdown::new());
+        let pool = Pool::start(&config, vec![Arc::new(source)], shutdown.clone()).await.unwrap();
+        shutdown.cancel();
+        pool.join().await;
+        assert!(ended.load(Ordering::SeqCst));
     }
 }

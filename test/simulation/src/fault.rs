@@ -60,11 +60,13 @@ pub enum Fault {
     TemplatesKept,
     /// In an orderly stop the hub does not wait for what sessions have reported.
     StopForgets,
+    /// In an orderly stop nobody waits for the sources.
+    StopLeavesSources,
 }
 
 impl Fault {
     /// Every fault, and the checker that has to find it.
-    pub const ALL: [(Self, &'static str); 24] = [
+    pub const ALL: [(Self, &'static str); 25] = [
         (Self::JobTwice, "job-ids"),
         (Self::PrevHashForNoJob, "prev-hash"),
         (Self::OnePrefix, "search-space"),
@@ -89,6 +91,7 @@ impl Fault {
         (Self::TransactionsTwice, "template-distribution"),
         (Self::TemplatesKept, "bounds"),
         (Self::StopForgets, "drain"),
+        (Self::StopLeavesSources, "blocks"),
     ];
 
     /// What becomes of a frame that a Template Provider sends.

@@ -89,6 +89,11 @@ impl Pipe {
         self.last
     }
 
+    /// Whether bytes are under way.
+    pub fn is_flying(&self) -> bool {
+        !self.flying.is_empty()
+    }
+
     /// The next bytes under way arrive.
     pub fn arrive(&mut self) {
         self.arrived.extend(self.flying.pop_front().unwrap_or_default());

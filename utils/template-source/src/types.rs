@@ -36,6 +36,9 @@ pub struct Capabilities {
 }
 
 /// One stream of templates, and the way back. Dropping it ends the stream.
+///
+/// What was submitted before is still seen through, within some seconds, as long as the runtime lives: drop `events` and wait for
+/// `commands` to be [closed](mpsc::Sender::closed).
 #[derive(Debug)]
 pub struct Subscription {
     /// What the source reports, in order.

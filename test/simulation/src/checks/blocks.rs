@@ -18,12 +18,19 @@ struct Found {
     on_disk: bool,
     /// Was only in the memory of a process, node or Template Provider that ended.
     excused: bool,
+    /// When a process that knew of it ended in order.
+    seen_through: Option<Duration>,
 }
+
+/// Time that a solution may be under way from a source to the node.
+const ARRIVAL: Duration = Duration::from_secs(1);
 
 pub struct Blocks {
     facts: Facts,
     /// When templates were last forgotten.
     forgotten: Duration,
+    /// When a process last ended in order.
+    stopped: Duration,
     found: BTreeMap<BlockHash, Found>,
     /// Blocks in what is being read, which the session has not reported so far.
     unreported: Vec<BlockHash>,
@@ -49,6 +56,7 @@ impl Check for Blocks {
                         reached: false,
                         on_disk: false,
                         excused: false,
+                        seen_through: None,
                     };
                     self.found.entry(hash).or_insert(new);
                     self.unreported.push(hash);
@@ -64,13 +72,19 @@ impl Check for Blocks {
             Observation::Persisted { hash, raw: true, .. } => {
                 self.found.entry(*hash).and_modify(|found| found.on_disk = true);
             }
+            // Before an orderly end everything was handed to the sources, and they saw it through before they let go.
+            Observation::Stopped => {
+                (self.forgotten, self.stopped) = (now, now);
+                self.found.values_mut().for_each(|found| found.seen_through = found.seen_through.or(Some(now)));
+            }
+            Observation::ProviderGone { .. } if self.stopped == now => {}
             // Without the transactions of its template, a block is lost with the node that made the template.
-            Observation::Crashed
-            | Observation::Stopped
-            | Observation::NodeStopped
-            | Observation::ProviderGone { .. } => {
+            Observation::Crashed | Observation::NodeStopped | Observation::ProviderGone { .. } => {
                 self.forgotten = now;
-                let lost = |found: &&mut Found| !found.reached && (!found.on_disk || !self.facts.raw_path);
+                let lost = |found: &&mut Found| {
+                    let has_arrived = found.seen_through.is_some_and(|at| now > at + ARRIVAL);
+                    !found.reached && !has_arrived && (!found.on_disk || !self.facts.raw_path)
+                };
                 self.found.values_mut().filter(lost).for_each(|found| found.excused = true);
             }
             Observation::Over => {
@@ -87,7 +101,8 @@ impl Check for Blocks {
 
 impl Blocks {
     pub fn new(facts: Facts) -> Self {
-        Self { facts, forgotten: Duration::ZERO, found: BTreeMap::new(), unreported: Vec::new() }
+        let (forgotten, stopped) = (Duration::ZERO, Duration::ZERO);
+        Self { facts, forgotten, stopped, found: BTreeMap::new(), unreported: Vec::new() }
     }
 
     /// Templates are forgotten when a node stops, or with the connection to a Template Provider. What is found later on the same

@@ -213,7 +213,18 @@ impl World {
         if written >= self.now {
             return self.at(written + Duration::from_nanos(1), Event::Stopped { epoch });
         }
+        if self.options.fault != Some(Fault::StopLeavesSources) && self.is_on_its_way() {
+            return self.at(self.now + Duration::from_millis(1), Event::Stopped { epoch });
+        }
         self.process_ends(&Observation::Stopped);
+    }
+
+    /// Whether a source has yet to take what the hub handed it last, or to see that it arrives.
+    fn is_on_its_way(&self) -> bool {
+        let Some(process) = &self.process else { return false };
+        let is_flying = |id: u64| self.clients.get(&id).is_some_and(|client| client.attached && client.up.is_flying());
+        process.commands.iter().any(|count| *count > 0)
+            || process.upstreams.iter().flatten().filter_map(|upstream| upstream.client).any(is_flying)
     }
 
     fn process_ends(&mut self, observation: &Observation<'_>) {

@@ -42,7 +42,13 @@ async fn run(
     loop {
         tokio::select! {
             biased;
-            () = events.closed() => return,
+            () = events.closed() => {
+                // What was submitted before still counts.
+                while let Ok(command) = commands.try_recv() {
+                    inner.command(&mut session, command);
+                }
+                return;
+            }
             permit = events.reserve(), if !(news.is_empty() && answers.is_empty()) => {
                 let (Ok(permit), Some(event)) = (permit, answers.pop_front().or_else(|| news.pop_front())) else { return };
                 permit.send(event);

@@ -13,10 +13,13 @@ use tokio::{
 use super::{Close, Core, STEP_DEADLINE, SendError, Sink, Step};
 use crate::{COMMAND_QUEUE, Command, Constraints, EVENT_QUEUE, Event, Subscription};
 
+/// Time for the last solutions to leave when the user has gone, and for the Template Provider to have read them.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// Bytes that may wait for a Template Provider that does not read; what is sent is small, so this is a stall.
 const OUTGOING_LIMIT: usize = 4 << 20;
 
-/// Starts the task of one subscription. It ends when the receiver of events is dropped.
+/// Starts the task of one subscription. It ends when the receiver of events is dropped, and solutions that were handed in before have left.
 pub(super) fn subscribe(url: EndpointUrl, constraints: Constraints) -> Subscription {
     let (event_sender, events) = mpsc::channel(EVENT_QUEUE);
     let (commands, command_receiver) = mpsc::channel(COMMAND_QUEUE);
@@ -74,7 +77,7 @@ impl Driver {
     async fn run(mut self, events: mpsc::Sender<Event>) {
         loop {
             let result = match self.next(&events).await {
-                Input::Ended => return,
+                Input::Ended => return self.last_words().await,
                 Input::Told => Ok(()),
                 Input::Timeout => self.timeout(),
                 Input::Connected(result) => self.connected(result),
@@ -123,6 +126,48 @@ impl Driver {
                 Err(error) => Err(broken(error)),
             }),
         }
+    }
+
+    /// The user has gone: solutions that it handed in still go out. There is no other way for them: no file is made of a block
+    /// that a next process could hand in here.
+    async fn last_words(mut self) {
+        // Kept to the end, which is what the user may wait for.
+        let Some(mut commands) = self.commands.take() else { return self.deliver([]).await };
+        let leftover = std::iter::from_fn(|| commands.try_recv().ok());
+        let solutions = leftover.filter(|command| matches!(command, Command::SubmitSolution(_)));
+        self.deliver(solutions.collect::<Vec<_>>()).await;
+    }
+
+    async fn deliver(&mut self, solutions: impl IntoIterator<Item = Command>) {
+        let deliver = async {
+            for solution in solutions {
+                self.command(solution).map_err(|reason| reason.to_string())?;
+                // One at a time, so that there is always room.
+                self.flush().await?;
+            }
+            self.flush().await?;
+            // What the other side has not read when a connection is closed may be lost to it.
+            if let Link::Open { reader, writer } = &mut self.link {
+                writer.shutdown().await.map_err(|error| error.to_string())?;
+                while reader.read_frame().await.is_ok() {}
+            }
+            Ok::<_, String>(())
+        };
+        match tokio::time::timeout(LAST_WORDS, deliver).await {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => tracing::error!("the last solutions did not reach the Template Provider: {reason}"),
+            Err(_) => tracing::warn!("the Template Provider did not end the connection within {LAST_WORDS:?}"),
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), String> {
+        if let Link::Open { writer, .. } = &mut self.link {
+            writer.flush().await.map_err(|error| error.to_string())?;
+            self.core.flushed();
+        }
+        // Nobody reads them any more.
+        while self.core.poll_event().is_some() {}
+        Ok(())
     }
 
     fn timeout(&mut self) -> Result<(), Close> {
@@ -196,5 +241,98 @@ async fn read(reader: Option<&mut FrameReader>) -> Result<framing_sv2::Sv2Frame<
     match reader {
         Some(reader) => reader.read_frame().await,
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use binary_sv2::{B0_64K, B0_255, Seq0_255, U256};
+    use bitcoin::{BlockHash, hashes::Hash};
+    use common_messages_sv2::SetupConnectionSuccess;
+    use network_helpers::ServerSecurity;
+    use template_distribution_sv2::{NewTemplate, SetNewPrevHash, SubmitSolution, TemplateDistribution};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::{Solution, TemplateId};
+
+    /// A Template Provider that has told of one template, and the subscription of its client.
+    async fn serving() -> (Connection, Subscription, TemplateId) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("stratum2+tcp://{}", listener.local_addr().unwrap());
+        let mut subscription = subscribe(url.parse().unwrap(), Constraints::default());
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut provider = Connection::accept(stream, ServerSecurity::Plain).await.unwrap();
+        provider.read_frame().await.unwrap();
+        provider.send(&SetupConnectionSuccess { used_version: 2, flags: 0 }).await.unwrap();
+        provider.read_frame().await.unwrap();
+        let template = NewTemplate {
+            template_id: 5,
+            future_template: true,
+            version: 0x2000_0000,
+            coinbase_tx_version: 2,
+            coinbase_prefix: B0_255::try_from(&[2, 0x2c, 0x01]).unwrap(),
+            coinbase_tx_input_sequence: u32::MAX,
+            coinbase_tx_value_remaining: 5_000_000_000,
+            coinbase_tx_outputs_count: 0,
+            coinbase_tx_outputs: B0_64K::EMPTY,
+            coinbase_tx_locktime: 299,
+            merkle_path: Seq0_255::try_from_iter([]).unwrap(),
+        };
+        let prev_hash = U256::from_le_bytes([9; 32]);
+        let (header_timestamp, n_bits, target) = (1_800_000_000, 0x207f_ffff, U256::MAX);
+        let tip = SetNewPrevHash { template_id: 5, prev_hash, header_timestamp, n_bits, target };
+        provider.send(&template).await.unwrap();
+        provider.send(&tip).await.unwrap();
+        loop {
+            if let Event::Tip(tip) = subscription.events.recv().await.unwrap() {
+                return (provider, subscription, tip.template_id);
+            }
+        }
+    }
+
+    fn solution(template_id: TemplateId, nonce: u32) -> Command {
+        Command::SubmitSolution(Solution {
+            template_id,
+            hash: BlockHash::hash(&nonce.to_le_bytes()),
+            version: 0x2000_0000,
+            header_timestamp: 1_800_000_001,
+            header_nonce: nonce,
+            coinbase_tx: vec![7; 100],
+        })
+    }
+
+    #[tokio::test]
+    async fn solutions_that_were_handed_in_leave_although_the_user_goes() {
+        let (mut provider, subscription, template) = serving().await;
+        let Subscription { events, commands } = subscription;
+        let count = COMMAND_QUEUE as u32;
+        (0..count).for_each(|nonce| commands.try_send(solution(template, nonce)).unwrap());
+        drop(events);
+        for nonce in 0..count {
+            let frame = provider.read_frame().await.unwrap();
+            let message = TemplateDistribution::decode(frame.header().message_type(), frame.payload()).unwrap();
+            let TemplateDistribution::SubmitSolution(SubmitSolution { template_id: 5, header_nonce, .. }) = message
+            else {
+                panic!("{message:?}")
+            };
+            assert_eq!(header_nonce, nonce);
+        }
+        assert!(provider.read_frame().await.is_err(), "that was all");
+        // The user may wait until it has ended; the Template Provider has it end.
+        assert!(!commands.is_closed());
+        drop(provider);
+        commands.closed().await;
+    }
+
+    #[tokio::test]
+    async fn without_a_connection_it_ends_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("stratum2+tcp://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let Subscription { events, commands } = subscribe(url.parse().unwrap(), Constraints::default());
+        commands.try_send(solution(TemplateId(1), 1)).unwrap();
+        drop(events);
+        commands.closed().await;
     }
 }

@@ -379,6 +379,18 @@ async fn new_constraints_do_not_overtake_a_tip() {
 }
 
 #[tokio::test]
+async fn what_was_submitted_before_the_reader_went_counts() {
+    let devnet = devnet();
+    let (subscription, full, tip, _) = subscribe(&devnet).await;
+    let (solution, header) = mine(&full, &tip);
+    let Subscription { events, commands } = subscription;
+    commands.try_send(Command::SubmitSolution(solution)).unwrap();
+    drop(events);
+    commands.closed().await;
+    assert_eq!(devnet.tip().hash, header.block_hash());
+}
+
+#[tokio::test]
 async fn a_dropped_reader_ends_the_task() {
     let devnet = devnet();
     let Subscription { events, commands } = devnet.subscribe(Constraints::default());
