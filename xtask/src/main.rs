@@ -124,6 +124,7 @@ fn setup(root: &Path) -> Result<ExitCode> {
     packages::ensure(packages::FOR_THE_BUILD)?;
     packages::ensure(packages::FOR_C)?;
     packages::ensure(packages::FOR_THE_DASHBOARD)?;
+    packages::ensure(packages::for_the_tests())?;
     heading("Bitcoin Core");
     let node = core_node::provide(root)?;
     println!("bitcoin-node: {}", node.display());

@@ -48,6 +48,12 @@ pub(crate) const FOR_THE_DASHBOARD: &[Need] = &[
     Need { package: "chromium", found_by: FoundBy::Program("chromium") },
 ];
 
+/// What tests of the programs need: a service manager's sockets, where there is such a thing.
+pub(crate) fn for_the_tests() -> &'static [Need] {
+    const ON_LINUX: &[Need] = &[Need { package: "systemd", found_by: FoundBy::Program("systemd-socket-activate") }];
+    if cfg!(target_os = "linux") { ON_LINUX } else { &[] }
+}
+
 /// What Bitcoin Core's own build needs beyond [`FOR_THE_BUILD`].
 pub(crate) const FOR_BITCOIN_CORE: &[Need] = &[
     Need { package: "g++", found_by: FoundBy::Program("g++") },

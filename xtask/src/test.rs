@@ -13,7 +13,8 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     step("tidy", || tidy::run(root))?;
     step("system packages", || {
         packages::ensure(packages::FOR_THE_BUILD)?;
-        packages::ensure(packages::FOR_C)
+        packages::ensure(packages::FOR_C)?;
+        packages::ensure(packages::for_the_tests())
     })?;
     step("lints", || check(cargo(root).args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])))?;
     step("documentation", || {

@@ -71,7 +71,23 @@ impl Site {
 
     /// Starts a process of `program` and waits until it listens.
     pub fn start(&self, program: &Path, arguments: &[&str]) -> PoolProcess {
-        let mut child = Command::new(program)
+        let mut process = self.spawn(&mut Command::new(program), arguments);
+        process.until_listening();
+        process
+    }
+
+    /// Starts `program` as a service manager does when somebody connects to `address`, with a socket of this name. None where there is
+    /// no `systemd-socket-activate`.
+    pub fn activate(&self, program: &Path, address: &str, name: &str) -> Option<PoolProcess> {
+        let activate = "systemd-socket-activate";
+        Command::new(activate).arg("--version").stdout(Stdio::null()).status().ok()?;
+        let mut command = Command::new(activate);
+        command.args(["--listen", address, "--fdname", name]).arg(program);
+        Some(self.spawn(&mut command, &[]))
+    }
+
+    fn spawn(&self, command: &mut Command, arguments: &[&str]) -> PoolProcess {
+        let mut child = command
             .arg("--config")
             .arg(self.config())
             .args(arguments)
@@ -93,11 +109,7 @@ impl Site {
                 }
             });
         }
-        let mut process = PoolProcess { child, log, address: String::new() };
-        let line = process.until("listening for miners");
-        let (_, rest) = line.split_once("\"address\":\"").expect("an address");
-        process.address = rest.split('"').next().expect("an address").to_owned();
-        process
+        PoolProcess { child, log, address: String::new() }
     }
 }
 
@@ -111,6 +123,14 @@ pub struct PoolProcess {
 }
 
 impl PoolProcess {
+    /// Waits until it listens, and notes where. The line of the log.
+    pub fn until_listening(&mut self) -> String {
+        let line = self.until("listening for miners");
+        let (_, rest) = line.split_once("\"address\":\"").expect("an address");
+        self.address = rest.split('"').next().expect("an address").to_owned();
+        line
+    }
+
     /// Waits for a line of the log.
     ///
     /// # Panics

@@ -1,11 +1,13 @@
 //! A running pool is replaced under its miners.
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{collections::BTreeSet, net::TcpListener, path::Path, time::Duration};
 
 use integration::{
+    pool::{ChannelKind, TestMiner},
     process::Site,
     swarm::{Plan, Swarm, connect},
 };
+use network_helpers::{Connection, Security};
 use share_ledger::{
     LEDGER_FOLDER,
     log::{Entry, Step},
@@ -90,6 +92,34 @@ async fn a_pool_that_is_terminated_answers_its_miners_and_sends_them_back() {
     assert!(pool.wait().success());
     let tally = swarm.stop().await;
     assert_eq!((tally.unanswered, tally.refused), (0, 0), "{:?}", tally.failures);
+}
+
+/// A service manager holds the port: whoever connects before the pool runs is served by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_of_a_service_manager_are_used_by_address_and_by_name() {
+    // The name, and not the address, says which socket is meant.
+    for (socket, named) in [("", false), ("socket = 'farm'", true)] {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+        let address = format!("127.0.0.1:{port}");
+        let configured = if named { "127.0.0.2:1" } else { &address };
+        let site = Site::new("");
+        let text = std::fs::read_to_string(site.config()).unwrap();
+        let listen = format!("address = '{configured}', noise = false, {socket}");
+        let text = text.replace("address = '127.0.0.1:0'", listen.trim_end_matches([',', ' ']));
+        std::fs::write(site.config(), text).unwrap();
+        let Some(mut pool) = site.activate(Path::new(PROGRAM), &address, "farm") else {
+            return println!("not tested: there is no systemd-socket-activate");
+        };
+        pool.until("Listening on");
+        let connection = Connection::connect(&address, Security::Plain).await.expect("the port is held");
+        let miner = TestMiner::open_on(connection, ChannelKind::Extended, "alice").await;
+        let line = pool.until_listening();
+        assert!(line.contains("\"inherited\":true"), "{line}");
+        assert_eq!(pool.address, address);
+        drop(miner);
+        pool.terminate();
+        assert!(pool.wait().success());
+    }
 }
 
 #[test]
