@@ -101,7 +101,11 @@ pub async fn test_notifications(path: &std::path::Path) -> Result<Vec<stratum_no
     stratum_notify::try_all(&config.notify, &crate::notify::origin(&config), Clock::start()).await
 }
 
-pub(crate) fn load(path: &std::path::Path) -> Result<PoolConfig, String> {
+/// Reads and checks a configuration, and no file that it names.
+///
+/// # Errors
+/// A text that says what is wrong and what to do.
+pub fn load(path: &std::path::Path) -> Result<PoolConfig, String> {
     let config: PoolConfig = config::load(path, ENVIRONMENT, std::env::vars()).map_err(|error| error.to_string())?;
     config.check().map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(config)

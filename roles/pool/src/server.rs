@@ -65,7 +65,7 @@ const LAST_COMMANDS: Duration = Duration::from_secs(7);
 const SOURCE_QUEUE: usize = 64;
 
 /// Files that are open beside connections: sources, ledger, blocks, logs, with room to spare.
-const FILES_BESIDE_CONNECTIONS: u64 = 200;
+pub const FILES_BESIDE_CONNECTIONS: u64 = 200;
 
 /// Events that a slow observer may be behind before it misses some.
 const EVENT_QUEUE: usize = 1024;
@@ -365,6 +365,20 @@ fn spawn_shards(
     (0..count).map(|index| Shard::spawn(index, surroundings()).map(Arc::new).map_err(StartError::Threads)).collect()
 }
 
+/// What the pool's coinbases need of each template.
+///
+/// # Errors
+/// When the configuration makes no coinbase.
+pub fn constraints(config: &PoolConfig) -> Result<template_source::Constraints, InvalidConfig> {
+    Ok(constraints_of(Payouts::new(config, LAYOUT.full_size())?.constraints()))
+}
+
+fn constraints_of(
+    Constraints { max_additional_size, max_additional_sigops }: Constraints,
+) -> template_source::Constraints {
+    template_source::Constraints { max_additional_size, max_additional_sigops }
+}
+
 /// What the configuration says about sessions of a listener, for channels out of `space`. `registry` shows them, and calls the
 /// listener `listener`.
 ///
@@ -434,10 +448,7 @@ impl Driver {
         store: store::Writer,
         books: Books,
     ) -> Self {
-        let constraints = template_source::Constraints {
-            max_additional_size: constraints.max_additional_size,
-            max_additional_sigops: constraints.max_additional_sigops,
-        };
+        let constraints = constraints_of(constraints);
         let (sender, source_events) = mpsc::channel(SOURCE_QUEUE);
         let (mut commands, mut carriers) = (Vec::new(), Vec::new());
         for (index, source) in sources.into_iter().enumerate() {

@@ -13,7 +13,7 @@ use std::{
 
 use serde::Serialize;
 use share_ledger::{
-    DatabaseState, LEDGER_FOLDER, LogFiles, Overview, Reader, Rebuilt, Timestamp, Verification, log_files,
+    BackedUp, DatabaseState, LEDGER_FOLDER, LogFiles, Overview, Reader, Rebuilt, Timestamp, Verification, log_files,
 };
 
 /// What to do with the ledger.
@@ -31,6 +31,8 @@ enum Command {
     Export(export::ExportArgs),
     /// Reads all of the log and compares the database with it; status 1 when something is wrong
     Verify(Common),
+    /// Copies the log, also while the pool runs; again to the same place, what is new
+    Backup(BackupArgs),
     /// Makes the database again from the log; the pool must not run
     Rebuild(Common),
 }
@@ -42,6 +44,15 @@ struct Common {
     /// Prints JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct BackupArgs {
+    #[command(flatten)]
+    common: Common,
+    /// A data folder for the copy; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -79,6 +90,7 @@ pub fn run(args: &LedgerArgs) -> ExitCode {
         Command::Stats(common) => stats(common),
         Command::Export(args) => export::run(args),
         Command::Verify(common) => verify(common),
+        Command::Backup(args) => backup(args),
         Command::Rebuild(common) => rebuild(common),
     };
     match done {
@@ -190,6 +202,22 @@ impl fmt::Display for Verified {
             }
         }
         if self.0.is_sound() { writeln!(f, "all is in order") } else { Ok(()) }
+    }
+}
+
+fn backup(args: &BackupArgs) -> Result<ExitCode, Failure> {
+    let copied = share_ledger::backup(&args.common.folder.ledger()?, &args.to.join(LEDGER_FOLDER))?;
+    print(&Copied(copied), args.common.json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct Copied(BackedUp);
+
+impl fmt::Display for Copied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BackedUp { files, copied, bytes } = self.0;
+        writeln!(f, "{files} files of the log are in the backup; {copied} were copied now, {}", size(bytes))
     }
 }
 

@@ -3,6 +3,7 @@
 mod configuration;
 mod decode;
 mod demo;
+mod doctor;
 mod keygen;
 mod ledger;
 mod notifications;
@@ -43,6 +44,8 @@ enum Command {
     Config(configuration::ConfigArgs),
     /// Checks a configuration without starting anything
     CheckConfig(configuration::CheckConfigArgs),
+    /// Looks at configuration, nodes, ports, clock, keys, limits, disk and ledger, and says what to do
+    Doctor(doctor::DoctorArgs),
     /// Sends a test notification to each receiver that a pool's configuration names
     TestNotifications(notifications::TestNotificationsArgs),
 }
@@ -61,6 +64,7 @@ async fn main() -> ExitCode {
         Command::Keygen(args) => keygen::run(&args),
         Command::Config(args) => configuration::print(&args),
         Command::CheckConfig(args) => configuration::check(&args),
+        Command::Doctor(args) => doctor::run(&args).await,
         Command::TestNotifications(args) => notifications::test(&args).await,
     }
 }

@@ -22,7 +22,7 @@ use pool::{
 };
 use stratum_runtime::{
     http::HttpConfig,
-    identity::{create_authority_key, load_authority_key},
+    identity::create_authority_key,
     log,
     shutdown::{self, Shutdown},
 };
@@ -83,7 +83,8 @@ pub async fn run(args: SoloArgs) -> ExitCode {
     log::init(log::Format::Human, log::Level::ERROR);
     let prepared = async {
         let choice = node::find(&wanted(&args)?).await?;
-        let config = prepare(&args, &choice)?;
+        let config = configure(&args, &choice)?;
+        prepare(&config)?;
         Ok::<_, String>((choice, config))
     };
     let (choice, config) = match prepared.await {
@@ -107,16 +108,17 @@ fn wanted(args: &SoloArgs) -> Result<Wanted, String> {
     Wanted::new(args, home.as_deref())
 }
 
-/// Makes the folder and the key where they are not there yet, and the configuration.
-fn prepare(args: &SoloArgs, choice: &Choice) -> Result<PoolConfig, String> {
+/// The configuration that [`run`] would have, without making anything.
+pub(crate) async fn plan(args: &SoloArgs) -> Result<PoolConfig, String> {
+    let choice = node::find(&wanted(args)?).await?;
+    configure(args, &choice)
+}
+
+fn configure(args: &SoloArgs, choice: &Choice) -> Result<PoolConfig, String> {
     let data_dir = match &args.data_dir {
         Some(folder) => folder.clone(),
         None => state_folder()?.join("stratum").join(format!("solo-{}", choice.network)),
     };
-    make_private(&data_dir).map_err(|error| format!("the data folder {}: {error}", data_dir.display()))?;
-    let key = data_dir.join("authority.key");
-    if key.exists() { load_authority_key(&key).map(drop) } else { create_authority_key(&key).map(drop) }
-        .map_err(|error| error.to_string())?;
     let is_local = args.dashboard.ip().is_loopback();
     let http = HttpConfig { public_accounts: true, ..HttpConfig::default() };
     let http = if is_local {
@@ -127,7 +129,7 @@ fn prepare(args: &SoloArgs, choice: &Choice) -> Result<PoolConfig, String> {
     };
     let config = PoolConfig {
         coinbase_tag: TAG.to_owned(),
-        authority_key_file: Some(key),
+        authority_key_file: Some(data_dir.join("authority.key")),
         listen: vec![Listen { policies: vec![Policy::Owner], ..Listen::new(args.listen) }],
         source: choice.sources.clone(),
         // Low enough for what hashes for fun; vardiff finds what suits each device from there.
@@ -137,6 +139,16 @@ fn prepare(args: &SoloArgs, choice: &Choice) -> Result<PoolConfig, String> {
     };
     config.check().map_err(|error| error.to_string())?;
     Ok(config)
+}
+
+/// Makes the folder and the key where they are not there yet.
+fn prepare(config: &PoolConfig) -> Result<(), String> {
+    let folder = &config.data_dir;
+    make_private(folder).map_err(|error| format!("the data folder {}: {error}", folder.display()))?;
+    match &config.authority_key_file {
+        Some(key) if !key.exists() => create_authority_key(key).map(drop).map_err(|error| error.to_string()),
+        _ => Ok(()),
+    }
 }
 
 fn state_folder() -> Result<PathBuf, String> {

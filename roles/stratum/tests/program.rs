@@ -1,7 +1,11 @@
 //! The program as a user meets it: what it prints, and how it ends.
 
+#[path = "program/doctor.rs"]
+mod doctor;
 #[path = "program/ledger.rs"]
 mod ledger;
+#[path = "program/operate.rs"]
+mod operate;
 #[path = "program/solo.rs"]
 mod solo;
 

@@ -42,6 +42,7 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
+mod backup;
 mod clock;
 mod config;
 pub mod disk;
@@ -61,6 +62,7 @@ mod test_disk;
 #[cfg(test)]
 mod tests;
 
+pub use backup::{BackedUp, BackupError, backup};
 pub use config::{
     Config, DEFAULT_COMMIT_INTERVAL, DEFAULT_INDEX_INTERVAL, DEFAULT_QUEUE_BYTES, DEFAULT_SEGMENT_BYTES, MAX_WORKERS,
     MAX_WORKERS_PER_ACCOUNT, Retention,

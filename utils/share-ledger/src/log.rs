@@ -19,8 +19,7 @@ pub use frame::{LOG_VERSION, MAX_BATCH_BYTES, Resolution};
 pub use reader::{Damage, LogReader, Mode, ReadBatch, ReadError, Step};
 
 pub(crate) use entry::{Encoder, MAX_ENTRY_BYTES};
-pub(crate) use files::FileName;
-pub(crate) use files::file_sizes;
+pub(crate) use files::{FileName, file_sizes, list, read_header};
 pub(crate) use frame::{Batch, BatchHeader};
 pub(crate) use recovery::{Recovered, recover};
 pub(crate) use writer::LogWriter;

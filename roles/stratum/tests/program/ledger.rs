@@ -142,3 +142,21 @@ fn wrong_paths_and_arguments_are_refused() {
     assert_eq!(ledger(folder.path(), &["export", "shares", "--from", "yesterday"]).status.code(), Some(2));
     assert_eq!(ledger(folder.path(), &["export", "everything"]).status.code(), Some(2));
 }
+
+#[test]
+fn a_backup_is_a_ledger() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = fill(folder.path());
+    let backup = |to: &str| json(&ledger(folder.path(), &["backup", "--to", to, "--json"]));
+    assert_eq!(backup("copy")["files"], 1, "while it is in use");
+    open.close();
+    assert_eq!(backup("copy")["files"], 1);
+    assert_eq!(backup("copy")["copied"], 0);
+    let copy = folder.path().join("copy");
+    assert!(out(&ledger(&copy, &["rebuild"])).contains("made again"));
+    let [one, other] = [folder.path(), &copy].map(|data| out(&ledger(data, &["export", "shares"])));
+    assert!(one == other && one.lines().count() == 4, "{one} {other}");
+    assert!(out(&ledger(&copy, &["verify"])).contains("all is in order"));
+    let wrong = ledger(folder.path(), &["backup"]);
+    assert_eq!(wrong.status.code(), Some(2), "where to?");
+}
