@@ -2,24 +2,53 @@
 //!
 //! Nothing here is on the path of a share: the server has a thread of its own, which reads what others have written down.
 
+mod board;
+mod dto;
+mod metrics;
+mod operator;
+mod pump;
+mod records;
+mod routes;
+#[cfg(test)]
+mod tests;
+mod view;
+
 use std::{
     io,
     net::{SocketAddr, TcpListener},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, routing::get};
+use bitcoin::Network;
+use share_ledger::LEDGER_FOLDER;
 use stratum_runtime::{
-    http::{Asset, Check, Hosts, HttpConfig, Limits, Readiness, Server, Site, Token, TokenError},
+    core::Clock,
+    gate::Gate,
+    http::{ApiError, Asset, Check, Events, Hosts, HttpConfig, Limits, Readiness, Server, Site, Token, TokenError},
     listener,
     shutdown::Shutdown,
     sockets::Inherited,
 };
-use tokio::sync::watch;
-use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
+use tokio::sync::{Notify, broadcast};
+use utoipa::openapi::{
+    InfoBuilder, OpenApi, OpenApiBuilder,
+    security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+use utoipa_axum::router::OpenApiRouter;
 
-use crate::{config::PoolConfig, snapshot::Snapshot};
+pub use self::{
+    board::{Board, Mined, Node, State},
+    dto::Reloaded,
+    routes::{DEFAULT_LIMIT, MAX_LIMIT, MAX_POINTS, MAX_TEXT},
+};
+use self::{
+    records::Records,
+    view::{Inner, View},
+};
+use crate::{config::PoolConfig, hub::PoolEvent, registry::Registry, reload::Reloader};
 
 /// The token's file in the data folder, unless the configuration names another.
 pub const TOKEN_FILE: &str = "http.token";
@@ -85,39 +114,96 @@ pub(crate) struct Http {
     ending: Shutdown,
 }
 
+/// What does not change while the pool runs.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub network: Network,
+    pub devnet: bool,
+    pub coinbase_tag: String,
+    pub authority_key: Option<String>,
+    pub listeners: Vec<ListenerFacts>,
+    pub started_at: Duration,
+}
+
+/// Where miners connect.
+#[derive(Debug)]
+pub(crate) struct ListenerFacts {
+    pub name: String,
+    pub address: String,
+    pub noise: bool,
+    pub v1: bool,
+}
+
+/// Where the API knows everything from, and what it can set off.
+#[derive(Debug)]
+pub(crate) struct Insight {
+    pub facts: Facts,
+    pub clock: Clock,
+    pub registry: Arc<Registry>,
+    pub board: Arc<Board>,
+    pub gate: Arc<Gate>,
+    pub reloader: Arc<Reloader>,
+    /// Ends the pool.
+    pub shutdown: Shutdown,
+    /// Gives each session its turn.
+    pub nudge: Arc<Notify>,
+    /// Depth at which a block is final.
+    pub confirmations: u32,
+    /// Who watches, in either view.
+    pub watchers: [Events; 2],
+}
+
+impl Insight {
+    fn subscribers(&self) -> usize {
+        self.watchers.iter().map(Events::subscribers).sum()
+    }
+}
+
+/// Watchers of both views, the operator's first. They are let go when `ending` is cancelled.
+pub(crate) fn watchers(config: &HttpConfig, ending: &Shutdown) -> [Events; 2] {
+    [(); 2].map(|()| Events::new(config.subscribers, ending.clone()))
+}
+
 impl Http {
     pub fn start(
         config: &PoolConfig,
         views: Views,
-        snapshot: watch::Receiver<Arc<Snapshot>>,
+        insight: Insight,
+        events: broadcast::Receiver<PoolEvent>,
+        ending: Shutdown,
     ) -> Result<Self, HttpError> {
         let address = |socket: &Option<TcpListener>| socket.as_ref().and_then(|socket| socket.local_addr().ok());
         let (operator, public) = (address(&views.operator), address(&views.public));
-        let ending = Shutdown::new();
         if operator.is_none() && public.is_none() {
             return Ok(Self { operator, public, server: None, ending });
         }
-        let _token = Token::load_or_create(&token_file(&config.http, &config.data_dir))?;
-        let mut sites = Vec::new();
-        for (socket, hosts) in [(views.operator, Some(Hosts::new(&config.http.hosts))), (views.public, None)] {
+        let http = &config.http;
+        let token = Token::load_or_create(&token_file(http, &config.data_dir))?;
+        let records = Records::new(config.data_dir.join(LEDGER_FOLDER));
+        let (insight, sizes) = (Arc::new(insight), Arc::default());
+        let changes = insight.registry.changes();
+        let sockets = [(views.operator, Some(Hosts::new(&http.hosts))), (views.public, None)];
+        let (mut shown, mut sites) = (Vec::new(), Vec::new());
+        for ((socket, hosts), events) in sockets.into_iter().zip(&insight.watchers) {
             let Some(socket) = socket else { continue };
-            let site = Site {
-                api: Router::new(),
-                openapi: openapi(),
-                readiness: readiness(snapshot.clone()),
-                assets,
-                hosts,
-                limits: Limits::new(config.http.connections),
-            };
-            sites.push((socket, site));
+            let is_operator = hosts.is_some();
+            let view = View::new(Inner {
+                insight: insight.clone(),
+                is_operator,
+                names_accounts: is_operator || http.public_accounts,
+                events: events.clone(),
+                token: token.clone(),
+                records: records.clone(),
+                sizes: Arc::clone(&sizes),
+            });
+            let (api, openapi) = api(&view);
+            let (readiness, limits) = (readiness(insight.board.clone()), Limits::new(http.connections));
+            sites.push((socket, Site { api, openapi, readiness, assets, hosts, limits }));
+            shown.push(view);
         }
         let server = Server::start(sites, ending.clone()).map_err(HttpError::Threads)?;
+        server.handle().spawn(pump::run(shown, events, changes));
         Ok(Self { operator, public, server: Some(server), ending })
-    }
-
-    /// Ends the server when it is cancelled.
-    pub fn ending(&self) -> Shutdown {
-        self.ending.clone()
     }
 
     pub async fn end(self) {
@@ -138,15 +224,49 @@ fn assets(name: &str) -> Option<Asset> {
     stratum_dashboard::get(name).map(|file| Asset { bytes: file.bytes, hash: file.hash })
 }
 
-fn openapi() -> OpenApi {
-    let info = InfoBuilder::new().title("Stratum pool").version(env!("CARGO_PKG_VERSION"));
-    OpenApiBuilder::new().info(info.build()).build()
+/// The routes of a view, and what is said about them.
+fn api(view: &View) -> (Router, OpenApi) {
+    let about = if view.is_operator {
+        "The operator's view. What changes something needs the token of the pool's token file, as a bearer token."
+    } else {
+        "The public view."
+    };
+    let units = "Times are unix milliseconds, hashrates hashes per second, work hashes, amounts satoshi. What is not known is null.";
+    let info = InfoBuilder::new()
+        .title("Stratum pool")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(format!("{about} {units}")))
+        .build();
+    let mut router = OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info).build()).merge(routes::router());
+    if view.names_accounts {
+        router = router.merge(routes::list_of_accounts());
+    }
+    if view.is_operator {
+        router = router.merge(operator::router());
+    }
+    let (mut router, mut openapi) = router.split_for_parts();
+    if view.is_operator {
+        router = router.merge(metrics::router());
+        let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        openapi.components.get_or_insert_default().add_security_scheme("token", scheme);
+    } else {
+        // Not the dashboard's page, which an application's path gets.
+        router = router.route("/metrics", get(async || ApiError::not_found("metrics are the operator's")));
+    }
+    (router.with_state(view.clone()), openapi)
 }
 
-fn readiness(snapshot: watch::Receiver<Arc<Snapshot>>) -> Readiness {
+fn readiness(board: Arc<Board>) -> Readiness {
     Readiness::new(move || {
-        let ok = snapshot.borrow().tip.is_some();
-        let detail = (!ok).then(|| "no node has delivered a template yet".to_owned());
-        vec![Check { name: "template".to_owned(), ok, detail }]
+        let state = board.state();
+        let check = |name: &str, ok: bool, problem: &str| {
+            let detail = (!ok).then(|| problem.to_owned());
+            Check { name: name.to_owned(), ok, detail }
+        };
+        vec![
+            check("template", state.mined.is_some(), "no node has delivered a template yet"),
+            check("node", state.nodes.iter().any(|node| node.is_up), "no node answers; miners keep their last jobs"),
+            check("ledger", state.has_ledger && state.ledger.is_none(), "shares can not be recorded; they wait"),
+        ]
     })
 }

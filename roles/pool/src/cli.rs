@@ -61,7 +61,7 @@ pub async fn run(args: PoolArgs) -> ExitCode {
                     tracing::info!("miners connect to stratum2+tcp://{address}/{authority}");
                 }
             }
-            let reloads = tokio::spawn(reload::on_hangup(hangups, args.config, running, pool.reloader()));
+            let reloads = tokio::spawn(reload::run(hangups, args.config, running, pool.reloader()));
             pool.join().await;
             reloads.abort();
             ExitCode::SUCCESS

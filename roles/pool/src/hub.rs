@@ -272,6 +272,27 @@ impl Hub {
         self.blocks.blocks()
     }
 
+    /// What miners build on, and with what.
+    pub fn mined_tip(&self) -> Option<&ActiveTip> {
+        self.snapshot.tip.as_ref()
+    }
+
+    /// What the newest job was made of: source and template.
+    pub fn current(&self) -> Option<(usize, &Arc<Template>)> {
+        self.current.as_ref().map(|(source, template)| (*source, template))
+    }
+
+    /// The transactions of that template, once they have come.
+    pub fn current_transactions(&self) -> Option<Transactions> {
+        let (source, template) = self.current()?;
+        self.transactions_of((source, template.id), template)
+    }
+
+    /// For each source the height of the block to be mined on its tip, once it has told one.
+    pub fn heights(&self) -> impl Iterator<Item = Option<u32>> {
+        self.sources.iter().map(|source| source.tip.as_ref().map(|(_, template, _)| template.height))
+    }
+
     /// What to do next; `None` when there is nothing left.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()

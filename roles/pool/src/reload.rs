@@ -2,14 +2,18 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use roles_logic_sv2::extranonce::Space;
 use stratum_runtime::config::{self, differences};
-use tokio::{signal::unix::Signal, sync::watch};
+use tokio::{
+    signal::unix::Signal,
+    sync::{mpsc, oneshot, watch},
+};
 
 use crate::{
+    api::Reloaded,
     config::{ENVIRONMENT, InvalidConfig, Listen, PoolConfig},
     payouts::Payouts,
     registry::Registry,
@@ -43,7 +47,12 @@ pub struct Reloader {
     space: Space,
     payouts: Arc<Payouts>,
     registry: Arc<Registry>,
+    asking: mpsc::Sender<Request>,
+    asked: Mutex<Option<mpsc::Receiver<Request>>>,
 }
+
+/// Where the outcome goes. What was wrong is in the log: a configuration may have secrets in it.
+type Request = oneshot::Sender<Result<Reloaded, ()>>;
 
 impl Reloader {
     pub(crate) fn new(
@@ -57,7 +66,30 @@ impl Reloader {
             Ok((listen.clone(), watch::Sender::new(Arc::new(session))))
         };
         let listeners = config.listen.iter().enumerate().map(session).collect::<Result<_, InvalidConfig>>()?;
-        Ok(Self { listeners, space: space.clone(), payouts: payouts.clone(), registry: registry.clone() })
+        let (space, payouts, registry) = (space.clone(), payouts.clone(), registry.clone());
+        let (asking, asked) = mpsc::channel(1);
+        Ok(Self { listeners, space, payouts, registry, asking, asked: Mutex::new(Some(asked)) })
+    }
+
+    /// Requests to read the configuration again; given out once.
+    fn requests(&self) -> Option<mpsc::Receiver<Request>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Has the configuration file read again, and waits for what comes of it.
+    ///
+    /// # Errors
+    /// A text for people: there is no file, or it is wrong. Then nothing has changed.
+    pub async fn request(&self) -> Result<Reloaded, String> {
+        if self.asked.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return Err("this pool's configuration is not from a file".to_owned());
+        }
+        let (answer, outcome) = oneshot::channel();
+        let asked = self.asking.send(answer).await.is_ok();
+        match outcome.await {
+            Ok(Ok(reloaded)) if asked => Ok(reloaded),
+            _ => Err("the configuration is wrong, and nothing changed; the log says what to do".to_owned()),
+        }
     }
 
     /// What new sessions of each listener get.
@@ -87,32 +119,47 @@ pub(crate) fn table(path: &Path) -> Result<toml::Table, String> {
     config::load(path, ENVIRONMENT, std::env::vars()).map_err(|error| error.to_string())
 }
 
-/// Reads the configuration again at each SIGHUP, for ever. One that is wrong changes nothing. `running` is what holds now.
-pub(crate) async fn on_hangup(mut hangups: Signal, path: PathBuf, mut running: toml::Table, reloader: Arc<Reloader>) {
-    while hangups.recv().await.is_some() {
-        let changed = crate::cli::load(&path).and_then(|config| Ok((config, table(&path)?)));
-        let (config, table) = match changed {
-            Ok(changed) => changed,
-            Err(error) => {
-                tracing::error!("the configuration was not reloaded: {error}");
-                continue;
-            }
+/// Reads the configuration again at each SIGHUP and each request, for ever. One that is wrong changes nothing. `running` is what
+/// holds now.
+pub(crate) async fn run(mut hangups: Signal, path: PathBuf, mut running: toml::Table, reloader: Arc<Reloader>) {
+    let Some(mut requests) = reloader.requests() else { return };
+    loop {
+        let answer = tokio::select! {
+            hangup = hangups.recv() => match hangup {
+                Some(()) => None,
+                None => return,
+            },
+            request = requests.recv() => match request {
+                Some(answer) => Some(answer),
+                None => return,
+            },
         };
-        let changed = differences(&running, &table);
-        let (reloaded, waiting): (Vec<_>, Vec<_>) = changed.iter().partition(|key| RELOADED.contains(&key.as_str()));
-        if let Err(error) = reloader.reload(&config) {
-            tracing::error!("the configuration stays as it was: {error}");
-            continue;
+        let outcome = again(&path, &mut running, &reloader);
+        match &outcome {
+            Ok(Reloaded { reloaded, waiting }) => {
+                tracing::info!(?reloaded, "configuration reloaded, for connections to come");
+                if !waiting.is_empty() {
+                    tracing::warn!(?waiting, "these changes need a new process: start it with --take-over");
+                }
+            }
+            Err(error) => tracing::error!("the configuration was not reloaded: {error}"),
         }
-        tracing::info!(?reloaded, "configuration reloaded, for connections to come");
-        if !waiting.is_empty() {
-            tracing::warn!(?waiting, "these changes need a new process: start it with --take-over");
-        }
-        // What needs a new process is told again at the next reload.
-        for key in reloaded {
-            config::copy(key, &table, &mut running);
+        if let Some(answer) = answer {
+            // Who asked may be gone.
+            let _ = answer.send(outcome.map_err(drop));
         }
     }
+}
+
+fn again(path: &Path, running: &mut toml::Table, reloader: &Reloader) -> Result<Reloaded, String> {
+    let config = crate::cli::load(path)?;
+    let table = table(path)?;
+    let changed = differences(running, &table);
+    let (reloaded, waiting): (Vec<_>, Vec<_>) = changed.into_iter().partition(|key| RELOADED.contains(&key.as_str()));
+    reloader.reload(&config).map_err(|error| error.to_string())?;
+    // What needs a new process is told again at the next reload.
+    reloaded.iter().for_each(|key| config::copy(key, &table, running));
+    Ok(Reloaded { reloaded, waiting })
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use roles_logic_sv2::{
 use share_ledger::{LEDGER_FOLDER, Ledger, OpenError, ShareLedger, WorkerId};
 use stratum_runtime::{
     core::{Clock, Peer},
+    gate::Gate,
     identity::{Identity, KeyFileError, load_authority_key},
     journal::{Bounds, Recording},
     key_log::{self, KeyLogFileError},
@@ -30,12 +31,12 @@ use stratum_runtime::{
 use template_source::{Command, Event, SubmitOutcome, SubmitPath, TemplateSource, config::SourceConfig};
 use tokio::{
     net::TcpListener,
-    sync::{broadcast, mpsc, oneshot, watch},
+    sync::{Notify, broadcast, mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
 use crate::{
-    api::{Http, HttpError, Views},
+    api::{self, Board, Facts, Http, HttpError, Insight, ListenerFacts, Views},
     blocks::BlockState,
     config::{InvalidConfig, Listen, PoolConfig},
     epoch,
@@ -125,7 +126,7 @@ pub struct Pool {
     shards: Vec<Arc<Shard<Session>>>,
     ledger: Arc<OnceLock<Arc<Ledger>>>,
     reloader: Arc<Reloader>,
-    http: Http,
+    http: Option<Http>,
 }
 
 impl Pool {
@@ -225,7 +226,6 @@ impl Pool {
         })?;
         // The hub ends when the last shard has dropped its end.
         drop(candidates);
-        let http = Http::start(config, views, snapshot)?;
         let mut pool = Self {
             addresses: listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
             identity,
@@ -234,21 +234,40 @@ impl Pool {
             shards,
             ledger: books.ledger.clone(),
             reloader: Arc::new(Reloader::new(config, &space, &payouts, &registry)?),
-            http,
+            http: None,
         };
+        let sources_known = config.source.iter().map(node_name).zip(config.source.iter().map(node_kind));
+        let capabilities = sources.iter().map(|source| source.capabilities());
+        let sources_known = sources_known.zip(capabilities).map(|((name, kind), able)| (name, kind, able));
+        let board = Arc::new(Board::new(clock.now(), sources_known));
+        let (gate, nudge, ending) = (config.limits.gate(), Arc::<Notify>::default(), Shutdown::new());
+        let insight = Insight {
+            facts: pool.facts(config, clock.now()),
+            clock,
+            registry,
+            board: board.clone(),
+            gate: gate.clone(),
+            reloader: pool.reloader.clone(),
+            shutdown: shutdown.clone(),
+            nudge: nudge.clone(),
+            confirmations: config.nodes.confirmations,
+            watchers: api::watchers(&config.http, &ending),
+        };
+        pool.http = Some(Http::start(config, views, insight, events.subscribe(), ending.clone())?);
         let accepting = shutdown.child_token();
-        let accepts = pool.listen(config, listeners, clock, &accepting).map_err(data)?;
+        let accepts = pool.listen(config, listeners, (clock, gate), &accepting).map_err(data)?;
         if let Some(succession) = succession {
             pool.tasks.push(tokio::spawn(succession::confirm(succession, snapshots.subscribe(), shutdown.clone())));
         }
         let (owned, owns) = oneshot::channel();
         let folder = config.data_dir.clone();
-        let accepting = (accepting, pool.http.ending(), accepts);
+        let accepting = (accepting, ending, accepts);
         let offer = succession::offer(folder, owns, sockets, accepting, shutdown.clone());
         pool.tasks.push(tokio::spawn(offer));
         let store = store::Writer::start(move |block, state| store.write(block, state)).map_err(data)?;
         let mut driver = Driver::new(clock, hub, sources, constraints, snapshots, events, store, books);
         driver.notifications = notifications;
+        (driver.board, driver.nudge) = (board, nudge);
         pool.tasks.push(tokio::spawn(driver.run(found, (estate, owned), config.limits.drain(), shutdown)));
         Ok(pool)
     }
@@ -260,12 +279,12 @@ impl Pool {
 
     /// Where the operator's view is served, if it is.
     pub fn operator_address(&self) -> Option<SocketAddr> {
-        self.http.operator
+        self.http.as_ref()?.operator
     }
 
     /// Where the public view is served, if it is.
     pub fn public_address(&self) -> Option<SocketAddr> {
-        self.http.public
+        self.http.as_ref()?.public
     }
 
     /// The public authority key that miners need, where a listener uses noise.
@@ -296,7 +315,9 @@ impl Pool {
             tracing::error!("a shard could not be joined: {error}");
         }
         // Until here it could be seen how all ends.
-        self.http.end().await;
+        if let Some(http) = self.http {
+            http.end().await;
+        }
         // What the shards have appended is written before the ledger's threads end.
         let ledger = self.ledger;
         if let Err(error) = tokio::task::spawn_blocking(move || drop(ledger)).await {
@@ -304,15 +325,32 @@ impl Pool {
         }
     }
 
+    /// What of it does not change.
+    fn facts(&self, config: &PoolConfig, now: Duration) -> Facts {
+        let listeners = config.listen.iter().zip(&self.addresses).map(|(listen, address)| ListenerFacts {
+            name: listen.name.clone().unwrap_or_else(|| address.to_string()),
+            address: address.to_string(),
+            noise: listen.noise,
+            v1: false,
+        });
+        Facts {
+            network: config.network,
+            devnet: config.source.iter().any(|source| matches!(source, SourceConfig::Devnet { .. })),
+            coinbase_tag: config.coinbase_tag.clone(),
+            authority_key: self.authority().map(|key| key.to_string()),
+            listeners: listeners.collect(),
+            started_at: now,
+        }
+    }
+
     fn listen(
         &self,
         config: &PoolConfig,
         listeners: Vec<std::net::TcpListener>,
-        clock: Clock,
+        (clock, gate): (Clock, Arc<Gate>),
         shutdown: &Shutdown,
     ) -> io::Result<Vec<JoinHandle<()>>> {
         let limits = config.limits.of_connections();
-        let gate = config.limits.gate();
         let (places, timeouts, shutdown) = (config.limits.places(), config.limits.of_sockets(), shutdown.clone());
         let entrance = Entrance { clock, places, gate: gate.clone(), timeouts, shutdown };
         let mut accepts = Vec::new();
@@ -424,6 +462,10 @@ struct Driver {
     store: store::Writer,
     books: Books,
     notifications: Option<Notifications>,
+    /// What others see of it.
+    board: Arc<Board>,
+    /// Gives each session its turn although nothing has changed.
+    nudge: Arc<Notify>,
 }
 
 /// The data folder, when it is this process' own.
@@ -465,7 +507,21 @@ impl Driver {
                 let _ = sender.send((index, Event::Down { reason, retry_in: Duration::MAX })).await;
             }));
         }
-        Self { clock, hub, commands, source_events, carriers, snapshots, events, store, books, notifications: None }
+        let (board, nudge) = (Arc::new(Board::new(clock.now(), [])), Arc::default());
+        Self {
+            clock,
+            hub,
+            commands,
+            source_events,
+            carriers,
+            snapshots,
+            events,
+            store,
+            books,
+            notifications: None,
+            board,
+            nudge,
+        }
     }
 
     /// Goes on after shutdown until the last shard has ended. `estate` comes with a word for who waits for it.
@@ -508,6 +564,7 @@ impl Driver {
                 Some((source, event)) = self.source_events.recv() => {
                     self.hub.handle_source(self.clock.now(), source, event);
                 }
+                () = self.nudge.notified() => self.snapshots.send_modify(|_| {}),
                 () = self.clock.sleep_until(deadline) => self.hub.handle_timeout(self.clock.now()),
             }
         }
@@ -538,7 +595,8 @@ impl Driver {
             self.books.remember(block.hash, block.height);
             self.hub.restore(self.clock.now(), block, state);
         }
-        self.books.open(ledger, &self.events);
+        self.books.open(ledger, &self.events, &self.board);
+        self.board.has_ledger();
         if let Some(notifications) = &self.notifications {
             notifications.own_data_folder();
         }
@@ -566,12 +624,14 @@ impl Driver {
                 Output::Persist { block, state } => self.store.write(block, state),
                 Output::Event(event) => {
                     log(&event);
+                    self.board.note(self.clock.now(), &event);
                     self.books.note(self.clock.now(), Note::Event(event.clone()));
                     // Nobody needs to be watching.
                     let _ = self.events.send(event);
                 }
             }
         }
+        self.board.look(self.clock.now(), &self.hub);
     }
 
     /// Never waits for a source; a block that it has no room for is tried again.
@@ -688,15 +748,17 @@ impl Books {
     }
 
     /// The ledger is this process' own from now on.
-    fn open(&mut self, ledger: Arc<Ledger>, events: &broadcast::Sender<PoolEvent>) {
+    fn open(&mut self, ledger: Arc<Ledger>, events: &broadcast::Sender<PoolEvent>, board: &Arc<Board>) {
         // The pool's own account is there from the first start.
         let fallback = ledger.worker(POOL_ACCOUNT, "").unwrap_or(WorkerId::NOBODY);
         self.journals.iter().for_each(|journal| journal.open(ledger.clone(), fallback));
         let tell = |make: fn(Option<String>) -> PoolEvent| {
-            let events = events.clone();
+            let (events, board) = (events.clone(), board.clone());
             move |failing| {
                 let event = make(failing);
                 log(&event);
+                // Since when is not asked of the ledger.
+                board.note(Duration::ZERO, &event);
                 // Nobody needs to be watching.
                 let _ = events.send(event);
             }
@@ -711,6 +773,16 @@ impl Books {
         }
         // It is set once: the data folder comes once.
         let _ = self.ledger.set(ledger);
+    }
+}
+
+/// What kind a source is, as the configuration says it.
+fn node_kind(source: &SourceConfig) -> &'static str {
+    match source {
+        SourceConfig::BitcoinIpc { .. } => "bitcoin-ipc",
+        SourceConfig::BitcoinRpc { .. } => "bitcoin-rpc",
+        SourceConfig::Sv2 { .. } => "sv2",
+        SourceConfig::Devnet { .. } => "devnet",
     }
 }
 

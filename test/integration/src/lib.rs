@@ -3,6 +3,7 @@
 pub mod core;
 pub mod events;
 pub mod faults;
+pub mod http;
 pub mod pool;
 pub mod process;
 pub mod sources;

@@ -119,6 +119,23 @@ impl TestPool {
         Security::Noise { authority: Some(self.authority) }
     }
 
+    /// Where the operator's view is served.
+    pub fn operator(&self) -> std::net::SocketAddr {
+        self.pool.as_ref().expect("the pool runs").operator_address().expect("it is served")
+    }
+
+    /// Where the public view is served.
+    pub fn public(&self) -> std::net::SocketAddr {
+        self.pool.as_ref().expect("the pool runs").public_address().expect("it is served")
+    }
+
+    /// The header that changes need.
+    pub fn authorization(&self) -> String {
+        let file = self.config.data_dir.join(pool::api::TOKEN_FILE);
+        let token = std::fs::read_to_string(file).expect("the token's file");
+        format!("authorization: Bearer {}\r\n", token.trim())
+    }
+
     /// The folder of found blocks.
     pub fn blocks_folder(&self) -> std::path::PathBuf {
         self.config.data_dir.join("blocks")

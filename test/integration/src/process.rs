@@ -109,7 +109,7 @@ impl Site {
                 }
             });
         }
-        PoolProcess { child, log, address: String::new() }
+        PoolProcess { child, log, said: Vec::new(), address: String::new() }
     }
 }
 
@@ -118,6 +118,8 @@ impl Site {
 pub struct PoolProcess {
     child: Child,
     log: mpsc::Receiver<String>,
+    /// What it has said so far, as far as somebody was interested.
+    pub said: Vec<String>,
     /// Where miners connect.
     pub address: String,
 }
@@ -136,12 +138,18 @@ impl PoolProcess {
     /// # Panics
     /// When none comes.
     pub fn until(&mut self, text: &str) -> String {
-        let mut seen = Vec::new();
+        let before = self.said.len();
         loop {
             match self.log.recv_timeout(LIMIT) {
-                Ok(line) if line.contains(text) => return line,
-                Ok(line) => seen.push(line),
-                Err(error) => panic!("the pool did not say «{text}» ({error}), but:\n{}", seen.join("\n")),
+                Ok(line) => {
+                    self.said.push(line.clone());
+                    if line.contains(text) {
+                        return line;
+                    }
+                }
+                Err(error) => {
+                    panic!("the pool did not say «{text}» ({error}), but:\n{}", self.said[before..].join("\n"))
+                }
             }
         }
     }
@@ -167,7 +175,9 @@ impl PoolProcess {
     /// When it does not.
     pub fn wait(&mut self) -> ExitStatus {
         // Its output ends with it.
-        while let Ok(_line) = self.log.recv_timeout(LIMIT) {}
+        while let Ok(line) = self.log.recv_timeout(LIMIT) {
+            self.said.push(line);
+        }
         self.child.try_wait().expect("a child").unwrap_or_else(|| {
             // The streams are closed, so it is about to go; if they are not, it hangs.
             assert!(matches!(self.log.try_recv(), Err(mpsc::TryRecvError::Disconnected)), "the pool does not end");

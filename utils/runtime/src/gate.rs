@@ -73,6 +73,17 @@ pub enum Refused {
     Full,
 }
 
+/// An address that is not let in at a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// The address; of IPv6 the network of 64 bits.
+    pub address: IpAddr,
+    /// The listener.
+    pub listener: usize,
+    /// Until when, since the unix epoch.
+    pub until: Duration,
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Gate {
@@ -163,6 +174,40 @@ impl Gate {
     /// [`Refused::Full`].
     pub fn enter_proxy(self: &Arc<Self>, now: Duration, listener: usize, proxy: IpAddr) -> Result<Ticket, Refused> {
         self.admit(&mut self.state(), now, listener, AddressKey::from(proxy))
+    }
+
+    /// Half-open connections at present.
+    pub fn half_open(&self) -> usize {
+        self.state().half_open.len()
+    }
+
+    /// Bans that hold now.
+    pub fn bans(&self, now: Duration) -> Vec<Ban> {
+        let state = self.state();
+        let banned = state.offenders.known.iter().filter(|(_, offences)| offences.banned_until > now);
+        let mut bans: Vec<_> = banned
+            .map(|((key, listener), offences)| Ban {
+                address: key.0,
+                listener: *listener,
+                until: offences.banned_until,
+            })
+            .collect();
+        bans.sort_unstable_by_key(|ban| (ban.address, ban.listener));
+        bans
+    }
+
+    /// Lifts the bans of an address, and forgets what led to them. Returns at how many listeners it was banned.
+    pub fn unban(&self, now: Duration, address: IpAddr) -> usize {
+        let key = AddressKey::from(address);
+        let offenders = &mut self.state().offenders;
+        let mut lifted = 0;
+        offenders.known.retain(|(known, _), offences| {
+            let is_it = *known == key;
+            lifted += usize::from(is_it && offences.banned_until > now);
+            !is_it
+        });
+        offenders.order.retain(|(_, (known, _))| *known != key);
+        lifted
     }
 
     /// Drops one half-open connection, for want of something that all connections need. False when there is none.
@@ -403,6 +448,27 @@ mod tests {
         tickets.iter_mut().for_each(Ticket::establish);
         assert!(gate.shed(), "the newcomer");
         assert!(!gate.shed(), "the established stay, whatever is short");
+    }
+
+    #[test]
+    fn a_ban_is_seen_and_can_be_lifted() {
+        let gate = Gate::new(LIMITS);
+        for listener in [0, 1] {
+            bans(&gate, NOW, listener, "192.0.2.1");
+        }
+        bans(&gate, NOW, 0, "2001:db8::1");
+        let until = NOW + LIMITS.ban;
+        let seen: Vec<_> = gate.bans(NOW).iter().map(|ban| (ban.address, ban.listener, ban.until)).collect();
+        let network = ip("2001:db8::");
+        assert_eq!(seen, [(ip("192.0.2.1"), 0, until), (ip("192.0.2.1"), 1, until), (network, 0, until)]);
+        assert_eq!(gate.bans(until), [], "over");
+        assert_eq!(gate.unban(NOW, ip("192.0.2.2")), 0);
+        assert_eq!(gate.unban(NOW, ip("192.0.2.1")), 2);
+        assert_eq!(gate.unban(NOW, ip("2001:db8::77")), 1, "the same network");
+        assert_eq!(gate.bans(NOW), []);
+        let ticket = gate.enter(NOW, 0, ip("192.0.2.1")).unwrap();
+        assert!(!ticket.offend(NOW), "what led to the ban is forgotten");
+        assert_eq!(gate.half_open(), 1);
     }
 
     #[test]

@@ -74,8 +74,8 @@ pub use maintenance::{
     DatabaseState, LogFiles, RebuildError, Rebuilt, Verification, log_files, read_log, rebuild, verify,
 };
 pub use query::{
-    Account, Block, BlockLife, MAX_POINTS, MAX_ROWS, Order, Overview, Period, Point, Reader, RejectPoint, RejectRow,
-    Subject, SumRow, Totals, Worker,
+    Account, Block, BlockCounts, BlockLife, MAX_POINTS, MAX_ROWS, Order, Overview, Period, Point, Reader, RejectPoint,
+    RejectRow, Subject, SumRow, Totals, Worker,
 };
 pub use record::{
     AccountId, BlockEvent, BlockHash, BlockStep, Difficulty, MAX_NAME_BYTES, MAX_REASON_BYTES, Record, Rejects, Share,

@@ -196,6 +196,15 @@ pub struct Block {
     pub depth: u32,
 }
 
+/// How many blocks there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BlockCounts {
+    /// By state; words as in [`Block::state`].
+    pub states: Vec<(String, u64)>,
+    /// When the last one was found.
+    pub last_found: Option<Timestamp>,
+}
+
 /// A step in the life of a block; see [`BlockStep`](crate::BlockStep).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BlockLife {
@@ -351,6 +360,15 @@ impl Reader {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// The worker of this name.
+    ///
+    /// # Errors
+    /// See [`accounts`](Self::accounts).
+    pub fn worker(&mut self, of: AccountId, name: &str) -> Result<Option<Worker>, DatabaseError> {
+        let sql = format!("SELECT id, account, name, {TOTALS} FROM worker WHERE account = ?1 AND name = ?2");
+        Ok(self.connection()?.prepare_cached(&sql)?.query_row(params![of.0, name], worker).optional()?)
+    }
+
     /// Names of account and worker.
     ///
     /// # Errors
@@ -432,6 +450,39 @@ impl Reader {
         let (height, hash) = after.map_or((i64::MAX, [0; 32]), |(height, hash)| (height.into(), hash.0));
         let found = select.query_map(params![height, hash, rows(limit)], |row| block(connection, row))?;
         Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// Blocks that workers of an account found, the highest first.
+    ///
+    /// # Errors
+    /// See [`accounts`](Self::accounts).
+    pub fn blocks_of(&mut self, account: AccountId, limit: usize) -> Result<Vec<Block>, DatabaseError> {
+        let connection = self.connection()?;
+        let mut select = connection.prepare_cached(
+            "SELECT hash, height, worker, value, reached, found_at, state, depth FROM block \
+             WHERE worker IN (SELECT id FROM worker WHERE account = ?1) ORDER BY height DESC, hash LIMIT ?2",
+        )?;
+        let found = select.query_map(params![account.0, rows(limit)], |row| block(connection, row))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    /// How many blocks there are in each state, where those that are less deep than `confirmations` count as accepted.
+    ///
+    /// # Errors
+    /// See [`accounts`](Self::accounts).
+    pub fn block_counts(&mut self, confirmations: u32) -> Result<BlockCounts, DatabaseError> {
+        let connection = self.connection()?;
+        let mut select = connection.prepare_cached(
+            "SELECT CASE WHEN state = 'confirmed' AND depth < ?1 THEN 'accepted' ELSE state END AS word, count(*), \
+             max(found_at) FROM block GROUP BY word ORDER BY word",
+        )?;
+        let mut counts = BlockCounts::default();
+        let mut found = select.query([confirmations])?;
+        while let Some(row) = found.next()? {
+            counts.states.push((row.get(0)?, uint(row.get(1)?)));
+            counts.last_found = counts.last_found.max(row.get(2)?);
+        }
+        Ok(counts)
     }
 
     /// A block and the steps of its life, in order.

@@ -6,6 +6,7 @@ mod crash;
 mod devnet;
 mod failover;
 mod handover;
+mod http;
 mod key_log;
 mod ledger;
 mod load;
