@@ -308,7 +308,7 @@ mod tests {
         assert_eq!((batch.poll(at(0)), batch.poll_timeout()), (None, None));
         record(&mut batch, 0);
         record(&mut batch, 1);
-        assert_eq!((batch.poll(at(10)), batch.poll_timeout()), (None, Some(at(110))));
+        assert_eq!((batch.poll(at(10)), batch.poll_timeout(), batch.count()), (None, Some(at(110)), 2));
         assert_eq!(batch.poll(at(109)), None);
         assert_eq!((batch.poll(at(110)), batch.poll_timeout()), (ack(1, 2, 2), None));
         assert_eq!(batch.poll(at(500)), None);

@@ -98,3 +98,16 @@ impl fmt::Debug for SplitCoinbase {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, vec};
+
+    use super::*;
+
+    #[test]
+    fn shown_by_its_lengths() {
+        let shown = format!("{:?}", SplitCoinbase::new(vec![1; 60], vec![2; 50]));
+        assert_eq!(shown, "SplitCoinbase { prefix_len: 60, suffix_len: 50, .. }");
+    }
+}

@@ -329,6 +329,8 @@ mod tests {
         let early = Target::from_compact(0x1b04_04cb).unwrap();
         assert!((early.difficulty() - 16_307.420_938_523_983).abs() < 1e-9, "{}", early.difficulty());
         assert_eq!(Target::ZERO.difficulty(), f64::INFINITY);
+        assert_eq!(Target { high: 0, low: 1 << 100 }.difficulty(), 65_535.0 * 2f64.powi(108));
+        assert_eq!(Target { high: 1, low: 1 << 127 }.difficulty(), 65_535.0 * 2f64.powi(80) / 1.5);
         // Block 800,000 of the main chain.
         let block = Target::from_compact(0x1705_3894).unwrap();
         assert!((block.difficulty() / 53_911_173_001_054.59 - 1.0).abs() < 1e-12);
@@ -411,6 +413,15 @@ mod tests {
         assert_eq!(Target::from_zero_bits(32).easier(), Target::from_zero_bits(31));
         assert_eq!(Target::MAX.easier(), Target::MAX);
         assert_eq!(Target::ZERO.harder(), Target::ZERO);
+    }
+
+    #[test]
+    fn logarithms_are_rounded_to_the_nearest_and_not_below_zero() {
+        for (value, log) in
+            [(0.0, 0), (0.3, 0), (0.75, 0), (1.0, 0), (1.41, 0), (1.42, 1), (2.0, 1), (6.0, 3), (1e300, 256)]
+        {
+            assert_eq!(nearest_log2(value), log, "{value}");
+        }
     }
 
     #[test]

@@ -223,6 +223,11 @@ fn bounds_are_included() {
         let result = channel(HARD).on_set_custom_mining_job(NOW, &lock(lock_time), &known, &rules, || JobId(1));
         assert_eq!(result.err(), Some(CustomJobError::CoinbaseLockTime), "{lock_time}");
     }
+    // A merkle path of the deepest block.
+    let path = |levels| Seq0_255::try_from_iter(core::iter::repeat_n(U256::from_le_bytes([7; 32]), levels)).unwrap();
+    assert_eq!(build(&SetCustomMiningJob { merkle_path: path(15), ..good() }, 20), Ok(()));
+    let deep = SetCustomMiningJob { merkle_path: path(16), ..good() };
+    assert_eq!(build(&deep, 20), Err(CustomJobError::MerklePath));
     // All the money there can be, and a satoshi more.
     let outputs = |value: u64, script: usize| {
         let script = bitcoin::ScriptBuf::from_bytes(vec![0x51; script]);

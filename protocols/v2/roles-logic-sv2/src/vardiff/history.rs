@@ -147,7 +147,13 @@ mod tests {
         history.push(5.0, 1.0);
         assert_eq!(history.last(), 13.0, "time does not run backwards");
         history.push(13.001, 8.0);
-        assert_eq!((history.len, history.places[0].work), (1, 13.0), "shares that come together are kept together");
+        let Place { work, square, .. } = history.places[0];
+        assert_eq!((history.len, work, square), (1, 13.0, 81.0), "shares that come together are kept together");
+        let mut history = History::new(0.0);
+        for (now, arrivals) in [(0.0, 1), (RESOLUTION / 2.0, 1), (RESOLUTION, 2), (RESOLUTION * 1.9, 2)] {
+            history.push(now, 1.0);
+            assert_eq!(history.len, arrivals, "{now}");
+        }
     }
 
     proptest! {
@@ -163,6 +169,7 @@ mod tests {
             // One share a second: each window holds as many shares as it is seconds long.
             for window in history.windows() {
                 prop_assert_eq!(window.work, shares as f64 - window.start);
+                prop_assert_eq!(window.square, window.work);
             }
             let whole = history.windows().last().unwrap();
             prop_assert!(whole.work >= shares.min(150) as f64);
