@@ -186,16 +186,12 @@ impl Vardiff {
         if horizon.work < self.wanted(&horizon, now) * DEAD_BAND {
             return None;
         }
-        let mut best: Option<(f64, Window, f64)> = None;
-        for window in self.history.windows() {
-            let Some((shares, expected)) = excess(&window, FEW_SHARES) else { continue };
-            let evidence = evidence(shares, expected);
-            if best.as_ref().is_none_or(|(most, ..)| evidence > *most) {
-                best = Some((evidence, window, shares));
-            }
-        }
+        let excesses = self.history.windows().filter_map(|window| {
+            let (shares, expected) = excess(&window, FEW_SHARES)?;
+            Some((window, shares, expected))
+        });
         // If it became faster only a few shares ago, the next ones will tell by how much.
-        let (_, window, shares) = best.filter(|(_, _, shares)| *shares >= MIN_SHARES)?;
+        let (window, shares) = most_evident(excesses).filter(|(_, shares)| *shares >= MIN_SHARES)?;
         // The window may begin with the wait before it became faster: its last two thirds may tell better. Half a share less,
         // because the window ends with a share that raised the alarm.
         let rate = |window: &Window| {
@@ -213,23 +209,16 @@ impl Vardiff {
 
     /// When the device became too slow for its target, and the right number of zero bits.
     fn too_hard(&mut self, now: f64) -> Option<(f64, u32)> {
-        let mut best: Option<(f64, Window, f64)> = None;
-        for window in self.history.windows() {
+        let lacks = self.history.windows().filter_map(|window| {
             if window.work >= self.wanted(&window, now) / DEAD_BAND {
-                continue;
+                return None;
             }
             let (shares, expected) = (self.shares(&window), self.expected(&window, now) / DEAD_BAND);
             let too_few =
                 if shares == 0.0 { expected >= SILENCE / DEAD_BAND } else { differ(shares, expected, FALL_CONFIDENCE) };
-            if !too_few {
-                continue;
-            }
-            let evidence = evidence(shares, expected);
-            if best.as_ref().is_none_or(|(most, ..)| evidence > *most) {
-                best = Some((evidence, window, shares));
-            }
-        }
-        let (_, window, shares) = best?;
+            too_few.then_some((window, shares, expected))
+        });
+        let (window, shares) = most_evident(lacks)?;
         if shares == 0.0 {
             // Nothing tells how slow it is, or whether it runs at all.
             let (first, more) = SILENT_STEPS;
@@ -251,7 +240,8 @@ impl Vardiff {
     ///
     /// Never less: a thousand late shares of a target that was a thousand times easier tell no more than one of now.
     fn unit(&self, window: &Window) -> f64 {
-        if window.work > 0.0 { self.work().max(window.square / window.work) } else { self.work() }
+        // Without work the quotient is no number, and `max` passes over it.
+        self.work().max(window.square / window.work)
     }
 
     /// A window's work as a number of shares.
@@ -293,11 +283,17 @@ fn differ(a: f64, b: f64, deviations: f64) -> bool {
 /// Logarithm of how much likelier a count is if its mean is what it was than if its mean was `expected`: what changed, and
 /// when, is where this is largest.
 fn evidence(count: f64, expected: f64) -> f64 {
-    let gain = if count > 0.0 { count * natural_log(count / expected) } else { 0.0 };
-    gain - (count - expected)
+    count * natural_log(count / expected) - (count - expected)
 }
 
-/// `core` has no logarithm. Of a positive normal number, to six digits.
+/// Of windows with their shares, counted and expected, the one with the most evidence, and its shares.
+fn most_evident(windows: impl Iterator<Item = (Window, f64, f64)>) -> Option<(Window, f64)> {
+    let weighed = windows.map(|(window, shares, expected)| (evidence(shares, expected), window, shares));
+    let (_, window, shares) = weighed.max_by(|(a, ..), (b, ..)| a.total_cmp(b))?;
+    Some((window, shares))
+}
+
+/// `core` has no logarithm. Of a positive normal number, to six digits; of zero it is some large negative number.
 fn natural_log(value: f64) -> f64 {
     const MANTISSA: u64 = (1 << 52) - 1;
     let exponent = (value.to_bits() >> 52) as f64 - 1023.0;

@@ -194,6 +194,50 @@ fn an_update_scales_what_was_measured() {
 }
 
 #[test]
+fn an_update_scales_nothing_that_was_not_measured() {
+    let start = |nominal: f32| {
+        let bounds = bounds(0, 60);
+        Vardiff::new(at(0.0), PER_MINUTE, bounds, Target::MAX, nominal).with_start(bits(60))
+    };
+    // 1e12 hashes a second are a share in 5 s at 42 bits. A few shares look like a thousand times that.
+    let mut few = start(2e12);
+    (1..=3).for_each(|i| assert_eq!(few.on_share(at(f64::from(i) * 0.1), 1 << 50), None));
+    assert_eq!(few.update(at(1.0), 1e12, Target::MAX), Some(bits(42)));
+    // Many in no time look like any number.
+    let mut at_once = start(2e12);
+    (0..20).for_each(|_| assert_eq!(at_once.on_share(at(0.0), 1 << 60), None));
+    assert_eq!(at_once.update(at(1.0), 1e12, Target::MAX), Some(bits(42)));
+    // What said nothing of itself before has nothing to be scaled by.
+    let mut unnamed = start(0.0);
+    (1..=20).for_each(|i| assert_eq!(unnamed.on_share(at(f64::from(i)), 1 << 60), None));
+    assert_eq!(unnamed.update(at(20.0), 1e12, Target::MAX), Some(bits(42)));
+}
+
+#[test]
+fn the_wait_before_a_device_became_faster_does_not_count() {
+    // The first share after 0.2 s, then one each 50 ms: a hundred times as fast. Of all the time it would be 78 times.
+    let mut vardiff = vardiff(TargetBounds::NONE);
+    assert_eq!(vardiff.on_share(at(0.2), 1 << 40), None);
+    assert_eq!(shares_until_change(&mut vardiff, 0.2, 0.05).1, bits(47));
+}
+
+#[test]
+fn a_rise_needs_the_dead_band_s_work_over_the_horizon() {
+    // Ten intervals of 5 s, and in the last second of them shares, the fifteenth at their very end: 1.5 times what is wanted.
+    let mut vardiff = vardiff(TargetBounds::NONE);
+    let mut shares = (1..=15).map(|i| vardiff.on_share(at(48.5 + 0.1 * f64::from(i)), 1 << 40));
+    assert_eq!(shares.position(|target| target.is_some()), Some(14));
+}
+
+#[test]
+fn counts_differ_by_more_than_the_deviations() {
+    // Roots of 4 and of 1: two standard deviations of a half.
+    assert!(!differ(3.625, 0.625, 2.0) && !differ(0.625, 3.625, 2.0));
+    assert!(differ(3.625, 0.625, 1.999) && differ(0.625, 3.625, 1.999));
+    assert!(!differ(1.0, 1.0, 3.0), "too few to tell at all");
+}
+
+#[test]
 fn logarithms() {
     for value in [1e-9, 0.14, 1.0, 1.9999, 2.0, 3.9, 1e6, 1e30f64] {
         assert!((natural_log(value) - value.ln()).abs() < 1e-6 * value.ln().abs().max(1.0), "{value}");
