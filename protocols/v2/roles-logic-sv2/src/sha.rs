@@ -9,8 +9,6 @@ use sha2::{
 
 /// Bytes that SHA-256 takes at a time.
 const BLOCK: usize = 64;
-/// The bit behind a message, and its length in bits.
-const PADDING: usize = 1 + 8;
 
 type Block = GenericArray<u8, U64>;
 
@@ -127,7 +125,7 @@ impl Message {
         let mut state = START;
         hashed.chunks_exact(BLOCK).for_each(|block| compress256(&mut state, &[*Block::from_slice(block)]));
         let total = prefix.len() + size + suffix.len();
-        let mut tail = Vec::with_capacity(total - hashed.len() + PADDING + BLOCK);
+        let mut tail = Vec::with_capacity(total - hashed.len() + 2 * BLOCK);
         tail.extend_from_slice(rest);
         tail.resize(rest.len() + size, 0);
         tail.extend_from_slice(suffix);

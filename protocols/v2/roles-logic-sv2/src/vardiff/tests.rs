@@ -238,6 +238,11 @@ fn counts_differ_by_more_than_the_deviations() {
 }
 
 #[test]
+fn small() {
+    assert!(size_of::<Vardiff>() <= 1_280, "{}", size_of::<Vardiff>());
+}
+
+#[test]
 fn logarithms() {
     for value in [1e-9, 0.14, 1.0, 1.9999, 2.0, 3.9, 1e6, 1e30f64] {
         assert!((natural_log(value) - value.ln()).abs() < 1e-6 * value.ln().abs().max(1.0), "{value}");
