@@ -1,5 +1,6 @@
 //! Measurements whose results are kept in `docs/`.
 
+mod http;
 mod pool;
 
 use std::{fs, path::Path, process::Command};
@@ -70,8 +71,12 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<()> {
         [what] if what == "wire" => measure(root, "wire", WIRE),
         [what] if what == "core" => measure(root, "core", CORE),
         [what] if what == "ledger" => measure(root, "ledger", LEDGER),
+        [what, rest @ ..] if what == "http" => http::run(root, rest),
         [what, rest @ ..] if what == "pool" => pool::run(root, rest),
-        _ => Err(Failure::Usage(format!("`bench` takes `core`, `ledger`, `wire` or `pool`, got `{}`", args.join(" ")))),
+        _ => Err(Failure::Usage(format!(
+            "`bench` takes `core`, `http`, `ledger`, `wire` or `pool`, got `{}`",
+            args.join(" ")
+        ))),
     }
 }
 

@@ -15,6 +15,7 @@ mod firmware;
 mod fuzz;
 mod mutants;
 mod packages;
+mod promtool;
 mod sanitize;
 mod simulate;
 mod test;
@@ -43,6 +44,8 @@ usage: cargo xtask <command>
   mutants [FILE..]  changes to the mining core that no test notices, hours for all files; installs cargo-mutants
   sanitize          unsafe code under loom, AddressSanitizer, valgrind and, where installed, Miri
   bench core        speed of the mining core beside the reference implementation's; kept in docs/bench-core.md
+  bench http [--quick]
+                    what open dashboards and scrapes cost the shares, and pages with a year of history; kept in docs/bench-http.md
   bench ledger      speed of the share ledger beside the disk's; kept in docs/bench-ledger.md
   bench pool [--quick]
                     a pool under load beside the reference implementation's, about a quarter of an hour; kept in docs/bench-pool.md.
@@ -55,6 +58,7 @@ usage: cargo xtask <command>
   vardiff           simulate variable difficulty with 1,000 seeds, about a minute; writes docs/vardiff.md and its plot
 
 environment
+  PROMTOOL          Prometheus' promtool; else the one in PATH, else one is fetched and kept in the user's cache
   BITCOIN_NODE      a bitcoin-node to test against; else the one in PATH, else one is built and kept in the user's cache
 ";
 
@@ -128,6 +132,8 @@ fn setup(root: &Path) -> Result<ExitCode> {
     heading("Bitcoin Core");
     let node = core_node::provide(root)?;
     println!("bitcoin-node: {}", node.display());
+    heading("promtool");
+    println!("promtool: {}", promtool::provide()?.display());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,11 +1,12 @@
 //! What has to come from the system's package manager.
 
 use std::{
+    fs,
     path::Path,
     process::{Command, Stdio},
 };
 
-use crate::command::{Failure, Result, check, which};
+use crate::command::{Failure, Result, at, check, which};
 
 /// Something that the system has to have.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +92,23 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
     } else {
         Err(Failure::Other(format!("apt-get succeeded, but these are not found: {}", still.join(" "))))
     }
+}
+
+/// Unpacks a package of the system's into a folder, without installing it.
+pub(crate) fn unpack(package: &str, folder: &Path) -> Result<()> {
+    let Some(apt) = apt_get() else {
+        return Err(Failure::Other(format!("install what Debian's package {package} has, and start again")));
+    };
+    check(apt.command().arg("update"))?;
+    // Needs no rights.
+    check(Command::new("apt-get").args(["download", package]).current_dir(folder))?;
+    for entry in at(folder, fs::read_dir(folder))?.flatten() {
+        let archive = entry.path();
+        if archive.extension().is_some_and(|extension| extension == "deb") {
+            check(Command::new("dpkg-deb").arg("--extract").args([&archive, folder]))?;
+        }
+    }
+    Ok(())
 }
 
 impl Need {

@@ -4,7 +4,7 @@ use std::{path::Path, time::Instant};
 
 use crate::{
     command::{Result, cargo, check, step},
-    core_node, dashboard, engines, firmware, fuzz, packages, tidy,
+    core_node, dashboard, engines, firmware, fuzz, packages, promtool, tidy,
 };
 
 pub(crate) fn run(root: &Path) -> Result<()> {
@@ -37,7 +37,12 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     })?;
     let node = step("Bitcoin Core", || core_node::provide(root))?;
     println!("bitcoin-node: {}", node.display());
-    step("tests", || check(cargo(root).args(["test", "--workspace"]).env("BITCOIN_NODE", &node)))?;
+    let promtool = step("promtool", promtool::provide)?;
+    step("alerts", || promtool::check_rules(root, &promtool))?;
+    step("tests", || {
+        let tests = ["test", "--workspace"];
+        check(cargo(root).args(tests).env("BITCOIN_NODE", &node).env("PROMTOOL", &promtool))
+    })?;
     step("dashboard", || dashboard::test(root))?;
     println!("\nAll of it passed in {:.0} s.", start.elapsed().as_secs_f64());
     Ok(())

@@ -1,8 +1,10 @@
 //! A client for the pool's HTTP API, and a judge of whether an answer is what the OpenAPI document says.
 
 use std::{
+    env,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
     time::Instant,
 };
 
@@ -192,4 +194,20 @@ pub fn objections(document: &Value, schema: &Value, value: &Value, at: &str) -> 
         }
         _ => Vec::new(),
     }
+}
+
+/// Prometheus' `promtool`: `PROMTOOL`, else the one in PATH, else the one that xtask keeps.
+///
+/// # Panics
+/// When there is none.
+pub fn promtool() -> PathBuf {
+    if let Some(named) = env::var_os("PROMTOOL").filter(|value| !value.is_empty()) {
+        return PathBuf::from(named);
+    }
+    let in_path = env::var_os("PATH").into_iter().flat_map(|path| env::split_paths(&path).collect::<Vec<_>>());
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
+    let kept = cache.map(|cache| cache.join("stratum/promtool"));
+    let found = in_path.chain(kept).map(|folder| folder.join("promtool")).find(|file| file.is_file());
+    found.unwrap_or_else(|| panic!("no promtool: run `cargo xtask test`, or `cargo xtask setup` once, or set PROMTOOL"))
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::TcpListener, path::Path, time::Duration};
 
 use integration::{
+    http::{get, send, until},
     pool::{ChannelKind, TestMiner},
     process::Site,
     swarm::{Plan, Swarm, connect},
@@ -65,6 +66,24 @@ async fn a_running_pool_is_replaced_under_its_miners() {
     third.terminate();
     assert!(third.wait().success());
     assert_eq!(recorded(&site), tally.acknowledged, "each acknowledged share is in the ledger, once");
+}
+
+#[test]
+fn the_api_goes_over_to_the_new_process() {
+    let site = Site::new("[http]\noperator = '127.0.0.1:0'");
+    let address = |line: String| line.split_once("at http://").unwrap().1.split('"').next().unwrap().to_owned();
+    let mut old = site.start(Path::new(PROGRAM), &[]);
+    let http = address(old.until("dashboard and API"));
+    let started = get(http.parse().unwrap(), "/api/v1/pool")["started_at"].clone();
+    let mut new = site.start(Path::new(PROGRAM), &["--take-over"]);
+    assert_eq!(address(new.until("dashboard and API")), http);
+    new.until("taking over");
+    assert!(old.wait().success());
+    let after = until(http.parse().unwrap(), "/api/v1/pool", |pool| pool["ledger"]["ok"] == true);
+    assert_ne!(after["started_at"], started);
+    assert_eq!(send(http.parse().unwrap(), "GET", "/readyz", "").status, 200);
+    new.terminate();
+    assert!(new.wait().success());
 }
 
 /// How many shares the ledger has, none of them twice.

@@ -1,9 +1,17 @@
 //! The pool as its operator and its miners see it over HTTP.
 
-use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write,
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+};
 
 use integration::{
-    http::{Answer, Subscription, get, objections, send, until},
+    http::{Answer, Subscription, get, objections, promtool, send, until},
     pool::{ChannelKind, TestMiner, TestPool},
     process::Site,
 };
@@ -228,10 +236,39 @@ async fn what_happened_is_shown() {
     while alice.try_step().await.is_ok() {}
     until(operator, "/api/v1/connections", |connections| connections["total"] == 0);
     let metrics = send(operator, "GET", "/metrics", "").body;
+    check_metrics(&metrics);
     for line in
         ["stratum_pool_shares_accepted_total 2", "stratum_pool_blocks_found_total 2", "stratum_pool_ledger_up 1"]
     {
         assert!(metrics.lines().any(|one| one == line), "{line}: {metrics}");
+    }
+}
+
+/// As Prometheus wants them, and all that alerts and dashboards ask for.
+fn check_metrics(metrics: &str) {
+    let mut promtool = Command::new(promtool())
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("promtool");
+    promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    let verdict = promtool.wait_with_output().unwrap();
+    assert!(verdict.status.success(), "{}", String::from_utf8_lossy(&verdict.stderr));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operate/monitoring");
+    let mut asked = BTreeSet::new();
+    for file in ["stratum-pool.rules.yml", "stratum-pool.grafana.json", "README.md"] {
+        let text = fs::read_to_string(folder.join(file)).unwrap();
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let names = words.filter(|word| {
+            ["stratum_pool_", "process_"].iter().any(|prefix| word.len() > prefix.len() && word.starts_with(prefix))
+        });
+        asked.extend(names.map(str::to_owned));
+    }
+    assert!(asked.len() > 15, "{asked:?}");
+    for name in asked {
+        assert!(metrics.contains(&format!("# TYPE {name} ")), "{name} is not there: {metrics}");
     }
 }
 
