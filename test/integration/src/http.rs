@@ -211,3 +211,50 @@ pub fn promtool() -> PathBuf {
     let found = in_path.chain(kept).map(|folder| folder.join("promtool")).find(|file| file.is_file());
     found.unwrap_or_else(|| panic!("no promtool: run `cargo xtask test`, or `cargo xtask setup` once, or set PROMTOOL"))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::objections;
+
+    #[test]
+    fn what_is_not_in_the_document_is_found() {
+        let document = json!({ "components": { "schemas": { "Item": {
+            "type": "object",
+            "required": ["id"],
+            "properties": { "id": { "type": "integer", "minimum": 0 }, "note": { "type": ["string", "null"] } }
+        } } } });
+        let item = json!({ "$ref": "#/components/schemas/Item" });
+        let list = json!({ "type": "array", "items": item });
+        let maybe = json!({ "oneOf": [{ "type": "null" }, item] });
+        let both = json!({ "allOf": [item, { "type": "object", "properties": { "more": { "type": "number" } }, "required": ["more"] }] });
+        let sound = [
+            (&item, json!({ "id": 1, "note": null })),
+            (&list, json!([{ "id": 1, "note": "x" }, { "id": 2 }])),
+            (&maybe, json!(null)),
+            (&both, json!({ "id": 1, "more": 0.5 })),
+        ];
+        for (schema, value) in sound {
+            assert_eq!(objections(&document, schema, &value, "it"), Vec::<String>::new());
+        }
+        let wrong = [
+            (&item, json!({})),
+            (&item, json!({ "id": -1 })),
+            (&item, json!({ "id": 1.5 })),
+            (&item, json!({ "id": 1, "note": 7 })),
+            (&item, json!({ "id": 1, "secret": "x" })),
+            (&list, json!([{ "id": 1 }, {}])),
+            (&list, json!(null)),
+            (&maybe, json!("x")),
+            (&both, json!({ "id": 1 })),
+            (&both, json!({ "id": 1, "more": 1, "secret": 1 })),
+        ];
+        for (schema, value) in wrong {
+            assert_ne!(objections(&document, schema, &value, "it"), Vec::<String>::new(), "{value}");
+        }
+        let unknown = json!({ "$ref": "#/components/schemas/None" });
+        assert!(!objections(&document, &unknown, &json!(1), "it").is_empty());
+        assert!(!objections(&document, &json!({ "const": 1 }), &json!(1), "it").is_empty());
+    }
+}

@@ -125,6 +125,9 @@ struct Run {
     cpu_us: f64,
 }
 
+/// What a row says, where its value comes from, and its digits.
+type Row = (&'static str, fn(&Run) -> f64, usize);
+
 fn measure(program: &Path, folder: &Path, rounds: usize) -> Result<String> {
     let pool = start(program, folder)?;
     // One to warm up.
@@ -138,7 +141,7 @@ fn measure(program: &Path, folder: &Path, rounds: usize) -> Result<String> {
         let (told, scraped) = watchers.stop();
         (events, scrapes) = (events + told, scrapes + scraped);
     }
-    let rows: [(&str, fn(&Run) -> f64, usize); 4] = [
+    let rows: [Row; 4] = [
         ("accepted shares a second", |run| run.per_second, 0),
         ("acknowledged after, half (ms)", |run| run.acknowledged[0], 2),
         ("acknowledged after, 99 of 100 (ms)", |run| run.acknowledged[1], 2),

@@ -2,6 +2,8 @@
 //!
 //! No metric has a label for an account, a worker or an address: the number of series depends on the configuration alone.
 
+use std::collections::BTreeMap;
+
 use axum::{
     extract::State,
     http::header,
@@ -145,17 +147,24 @@ async fn all(view: &View) -> Vec<Family> {
 fn miners(view: &View) -> Vec<Family> {
     let insight = &view.insight;
     let counts = insight.registry.counts();
-    let mut connections = gauge("connections", "Connections of miners that are set up.");
-    let all = insight.registry.connections();
-    for (index, listener) in insight.facts.listeners.iter().enumerate() {
+    // Listeners may have a name in common; a series may not be there twice.
+    let mut set_up = BTreeMap::new();
+    for listener in &insight.facts.listeners {
         for protocol in [Protocol::V1, Protocol::V2] {
-            let is_here =
-                |c: &&std::sync::Arc<crate::registry::Connection>| (c.listener, c.protocol) == (index, protocol);
-            let count = all.iter().filter(is_here).count();
-            connections =
-                connections.with(&[("listener", &listener.name), ("protocol", protocol.word())], count as f64);
+            set_up.insert((&*listener.name, protocol.word()), 0_u32);
         }
     }
+    for connection in insight.registry.connections() {
+        let listener = insight.facts.listeners.get(connection.listener);
+        let count = listener.and_then(|listener| set_up.get_mut(&(&*listener.name, connection.protocol.word())));
+        count.into_iter().for_each(|count| *count += 1);
+    }
+    let connections = set_up.into_iter().fold(
+        gauge("connections", "Connections of miners that are set up."),
+        |family, ((listener, protocol), count)| {
+            family.with(&[("listener", listener), ("protocol", protocol)], count.into())
+        },
+    );
     vec![
         connections,
         gauge("half_open_connections", "Connections without a channel.").with(&[], insight.gate.half_open() as f64),

@@ -19,14 +19,13 @@ fn operator() -> (View, tempfile::TempDir) {
     let space = Space::new(Layout::SV2_DEFAULT, 0, 1).unwrap();
     let payouts = Arc::new(crate::testing::payouts(&config));
     let ending = Shutdown::new();
-    let name = "one".to_owned();
     let insight = Insight {
         facts: Facts {
             network: config.network,
             devnet: true,
             coinbase_tag: config.coinbase_tag.clone(),
             authority_key: None,
-            listeners: vec![ListenerFacts { name, address: "127.0.0.1:1".to_owned(), noise: false, v1: false }],
+            listeners: [1, 2].map(|port| listener("one", port)).into(),
             started_at: clock.now(),
         },
         clock,
@@ -49,6 +48,10 @@ fn operator() -> (View, tempfile::TempDir) {
         sizes: Arc::default(),
     });
     (view, folder)
+}
+
+fn listener(name: &str, port: u16) -> ListenerFacts {
+    ListenerFacts { name: name.to_owned(), address: format!("127.0.0.1:{port}"), noise: false, v1: false }
 }
 
 async fn metrics(view: &View) -> String {
@@ -86,6 +89,13 @@ async fn the_number_of_series_does_not_grow_with_the_miners() {
     let many = metrics(&view).await;
     println!("{WORKERS} workers: sweep {swept:?}, metrics {:?}, {} bytes", begin.elapsed(), many.len());
     assert_eq!(series(&few), series(&many), "{many}");
+    let mut names: Vec<_> = many.lines().filter_map(|line| line.rsplit_once(' ')).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    assert!(
+        names.windows(2).all(|two| two[0] != two[1] || two[0].starts_with('#')),
+        "no series is there twice: {many}"
+    );
+    assert!(many.contains("stratum_pool_connections{listener=\"one\",protocol=\"v2\"} 1\n"), "{many}");
     assert!(many.contains(&format!("stratum_pool_workers {WORKERS}\n")), "{many}");
     assert!(many.contains(&format!("stratum_pool_shares_accepted_total {WORKERS}\n")), "{many}");
     assert!(!many.contains("account7") && !many.contains("rig7") && !many.contains("192.0.2.1"));
