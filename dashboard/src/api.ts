@@ -1,5 +1,6 @@
 /**
- * The pool's HTTP API, as far as the dashboard uses it. `test/unit/openapi.test.ts` holds it against the pool's own description.
+ * The pool's HTTP API, as far as the dashboard uses it. `test/browser/pool.test.ts` holds it against the pool's own
+ * description.
  *
  * Times are unix milliseconds, hashrates hashes per second, amounts satoshis, hashes hexadecimal in display order.
  */
@@ -26,12 +27,13 @@ export interface Listener {
 
 export interface Best {
   difficulty: number;
-  account: string;
-  worker: string;
-  at: number;
+  /** Null where the view lists no accounts. */
+  account: string | null;
+  worker: string | null;
 }
 
 export interface Tip {
+  /** Of the block that miners build on. */
   height: number;
   prev_hash: string;
   network_difficulty: number;
@@ -59,7 +61,8 @@ export interface Pool {
   tip: Tip | null;
   blocks: { found: number; accepted: number; confirmed: number; orphaned: number; last_found_at: number | null };
   ledger: { ok: boolean; problem: string | null; index_problem: string | null };
-  view: 'public' | 'operator';
+  /** `public` or `operator`. */
+  view: string;
 }
 
 export type Period = 'minute' | 'hour' | 'day';
@@ -89,7 +92,7 @@ export interface AccountSummary {
   best: number;
   best_at: number | null;
   last_share_at: number | null;
-  since: number | null;
+  since: number;
 }
 
 export interface Worker {
@@ -104,11 +107,15 @@ export interface Worker {
   best: number;
   best_at: number | null;
   last_share_at: number | null;
+  /** Of the last 24 hours. */
   rejected: RejectCount[];
 }
 
 export interface Account extends Omit<AccountSummary, 'workers'> {
+  /** The part that was asked for. */
   workers: Worker[];
+  workers_total: number;
+  /** Of the last 24 hours. */
   rejected: RejectCount[];
   blocks: Block[];
 }
@@ -127,9 +134,9 @@ export interface Block {
   depth: number;
   confirmations_needed: number;
   finder: { account: string; worker: string } | null;
-  value: number;
-  difficulty: number;
-  found_at: number;
+  value: number | null;
+  difficulty: number | null;
+  found_at: number | null;
   life: BlockStep[];
 }
 
@@ -145,9 +152,9 @@ export interface Template {
   template_id: number;
   job_id: number;
   source: string;
-  fees_sats: number;
+  fees_sats: number | null;
   value_sats: number;
-  transactions: number;
+  transactions: number | null;
   size: number | null;
   weight: number | null;
   sigops: number | null;
@@ -182,7 +189,7 @@ export interface Channel {
   difficulty: number;
   hashrate: { m1: number; m10: number; h1: number };
   shares: number;
-  rejected: number;
+  rejected: RejectCount[];
   best: number;
   last_share_at: number | null;
 }
@@ -192,9 +199,12 @@ export interface Connection {
   address: string;
   listener: string;
   protocol: string;
-  device: string | null;
+  /** May be empty. */
+  device: string;
   connected_at: number;
+  /** The first hundred. */
   channels: Channel[];
+  channels_total: number;
 }
 
 export interface Page<T> {
@@ -203,11 +213,11 @@ export interface Page<T> {
   offset: number;
 }
 
-/** An event of a worker that came or went. */
-export interface WorkerEvent {
-  account: string;
-  worker: string;
-  online: boolean;
+/** A block that was found, or has a new state. */
+export interface BlockEvent {
+  hash: string;
+  height: number;
+  state: string;
 }
 
 /** Why there is no answer. */

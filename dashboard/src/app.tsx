@@ -3,6 +3,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { type AccountSummary, address, get, type Page } from './api';
+import { count } from './format';
 import { connection, dismiss, foundBlock, isOperator, pool } from './live';
 import { Account } from './pages/account';
 import { Blocks } from './pages/blocks';
@@ -156,8 +157,7 @@ function Header({ path }: { path: string[] }) {
           <p class="strip found">
             <strong>Block found!</strong>{' '}
             <a href="#/blocks">
-              Height {foundBlock.value.height}
-              {foundBlock.value.finder && `, by ${foundBlock.value.finder.account}`}
+              Height {count(foundBlock.value.height)}
             </a>
             <button type="button" class="small" onClick={dismiss}>
               Dismiss

@@ -78,7 +78,7 @@ export function bitcoin(sats: number): string {
 /** An amount in the unit that suits it: 12,345 sats; 3.125 BTC. */
 export function amount(sats: number): string {
   if (sats < 1e6) return `${count(sats)}${GAP}${sats === 1 ? 'sat' : 'sats'}`;
-  return `${(sats / 1e8).toFixed(4).replace(/(\.\d\d*?)0+$/, '$1')}${GAP}BTC`;
+  return `${(sats / 1e8).toFixed(4).replace(/\.?0+$/, '')}${GAP}BTC`;
 }
 
 /** A share of a whole: 0.42 %. What is there is never shown as nothing. */
@@ -146,6 +146,14 @@ export function shortHash(hash: string): string {
 /** An account as it fits a column: addresses are long, and both ends tell them apart. */
 export function shortName(name: string): string {
   return name.length <= 22 ? name : `${name.slice(0, 10)}…${name.slice(-8)}`;
+}
+
+const PROTOCOLS: Record<string, string> = { v1: 'Stratum V1', v2: 'Stratum V2' };
+
+/** A device and what it speaks, as far as they are known. */
+export function device(name: string | null, protocol: string | null): string {
+  const spoken = protocol === null ? null : (PROTOCOLS[protocol] ?? protocol);
+  return [name, spoken].filter(Boolean).join(', ') || NONE;
 }
 
 /** A reason as the pool counts it, for people: `stale-share` is Stale share. */

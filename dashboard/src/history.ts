@@ -37,17 +37,30 @@ export interface Curve {
   rates: number[];
 }
 
-/** The curve from `from` to `to`. Sums that are not there had no shares. */
-export function curve(points: HistoryPoint[], range: Range, from: number, to: number): Curve {
+/** With fewer buckets than this, the one that is not over yet is shown, too: a new miner wants to see something. */
+const FEW = 10;
+/** Work of a shorter time says little, in seconds. */
+const SHORTEST = 10;
+
+/**
+ * The curve from `from` to `to`, but not from before `since`, or where that is not known before the first share: what did not exist has no
+ * hashrate, not none. Sums that are missing after that had no shares.
+ */
+export function curve(points: HistoryPoint[], range: Range, from: number, to: number, since: number | null, now: number): Curve {
   const bucket = range.bucket * 1000;
-  const length = Math.max(0, Math.round((to - from) / bucket));
+  const first = points.find((point) => point.shares > 0)?.start ?? null;
+  const beginning = Math.max(from, since ?? first ?? from);
+  const begin = from + Math.floor((beginning - from) / bucket) * bucket;
+  const over = Math.max(0, Math.round((to - begin) / bucket));
+  const length = over < FEW && now > to ? over + 1 : over;
   const work = new Array<number>(length).fill(0);
   for (const point of points) {
-    const at = Math.floor((point.start - from) / bucket);
+    const at = Math.floor((point.start - begin) / bucket);
     if (at >= 0 && at < length) work[at] = (work[at] as number) + point.work;
   }
+  const passed = (at: number) => (at < over ? range.bucket : Math.max(SHORTEST, (now - to) / 1000));
   return {
-    times: work.map((_, at) => (from + at * bucket) / 1000),
-    rates: work.map((sum) => sum / range.bucket),
+    times: work.map((_, at) => (begin + at * bucket) / 1000),
+    rates: work.map((sum, at) => sum / passed(at)),
   };
 }

@@ -1,7 +1,7 @@
 /** What the pool tells by itself: its state every two seconds, and what happens. One connection for the whole page. */
 
 import { batch, computed, signal } from '@preact/signals';
-import { address, type Block, get, type Pool, type WorkerEvent } from './api';
+import { address, type BlockEvent, get, type Pool } from './api';
 
 /** After so long without a word the connection counts as lost: the pool tells its state every two seconds. */
 const SILENCE_MS = 10_000;
@@ -18,7 +18,7 @@ export const pool = signal<Pool | null>(null);
 export const connection = signal<'connecting' | 'live' | 'lost'>('connecting');
 export const versions = signal<Record<Topic, number>>({ block: 0, tip: 0, node: 0, ledger: 0, worker: 0 });
 /** A block that was found a moment ago. */
-export const foundBlock = signal<Block | null>(null);
+export const foundBlock = signal<BlockEvent | null>(null);
 /** Grows when the connection is back: then everything may have changed. */
 export const reconnects = signal(0);
 
@@ -70,21 +70,15 @@ function connect(): void {
     if (connection.value === 'lost') reconnects.value += 1;
     connection.value = 'live';
   });
-  for (const topic of ['tip', 'node', 'ledger'] as const) on(topic, () => bump(topic));
-  on('worker', (data) => {
-    lastWorkerEvent.value = data as WorkerEvent;
-    bump('worker');
-  });
+  for (const topic of ['tip', 'node', 'ledger', 'worker'] as const) on(topic, () => bump(topic));
   on('block', (data) => {
     bump('block');
-    announce(data as Block);
+    announce(data as BlockEvent);
   });
   events.addEventListener('error', () => {
     if (source === events) lost();
   });
 }
-
-export const lastWorkerEvent = signal<WorkerEvent | null>(null);
 
 /** Says so, and tries again after a pause that grows. The browser's own way gives up on answers such as 503. */
 function lost(): void {
@@ -96,17 +90,12 @@ function lost(): void {
   retry = Math.min(retry * 2, RETRY_MS[1]);
 }
 
-function announce(block: Block): void {
-  if (block.state !== 'found' && block.state !== 'submitted' && block.state !== 'accepted') return;
-  // Its life goes on, but it is found only once.
-  if (announced.has(block.hash)) return;
-  announced.add(block.hash);
+function announce(block: BlockEvent): void {
+  if (block.state !== 'found') return;
   foundBlock.value = block;
   clearTimeout(notice);
   notice = setTimeout(dismiss, NOTICE_MS);
 }
-
-const announced = new Set<string>();
 
 export function dismiss(): void {
   foundBlock.value = null;

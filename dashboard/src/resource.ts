@@ -13,6 +13,8 @@ export interface Resource<T> {
 
 /** Events that come in heaps, such as a hundred workers, are one reason to look. */
 const GATHER_MS = 400;
+/** After a failure it is tried again so soon, in seconds. */
+const RETRY_S = 5;
 
 /**
  * Asks for `url` now, every `seconds`, and when something happened to one of `topics`. Hidden pages do not ask; they do so when they are
@@ -33,19 +35,21 @@ export function useResource<T>(url: string | null, seconds: number, topics: Topi
       clearTimeout(timer);
       clearTimeout(gathering);
       gathering = undefined;
+      let hasFailed = false;
       if (!document.hidden) {
         try {
           const data = await get<T>(url, abort.signal);
           setState({ url, data, failure: null });
         } catch (error) {
           if (abort.signal.aborted) return;
+          hasFailed = true;
           const failure = error instanceof ApiFailure ? error : new ApiFailure(0, String(error));
           // What is no longer there is not shown as if it were.
           setState((old) => ({ url, data: old.url === url && failure.status !== 404 ? old.data : undefined, failure }));
         }
       }
       clearTimeout(timer);
-      if (!abort.signal.aborted) timer = setTimeout(look, seconds * 1000);
+      if (!abort.signal.aborted) timer = setTimeout(look, (hasFailed ? Math.min(seconds, RETRY_S) : seconds) * 1000);
     };
     const seen = () => {
       if (!document.hidden) void look();

@@ -35,10 +35,14 @@ await build({
   platform: 'node',
   format: 'esm',
   target: 'node18',
-  external: ['playwright-core', 'vite'],
+  external: ['playwright-core', 'typescript', 'vite'],
   sourcemap: 'inline',
   logLevel: 'warning',
 });
-const files = command.files.map((file) => join(out, file.replace(/^test\//, '').replace(/\.ts$/, '.mjs')));
-const done = spawnSync(process.execPath, ['--enable-source-maps', ...command.flags, ...files, ...process.argv.slice(3)], { stdio: 'inherit' });
+/** For tests: only those whose names have one of the words that follow. */
+const isTest = command.flags.includes('--test');
+const words = isTest ? process.argv.slice(3) : [];
+const chosen = command.files.filter((file) => words.length === 0 || words.some((word) => file.includes(word)));
+const files = chosen.map((file) => join(out, file.replace(/^test\//, '').replace(/\.ts$/, '.mjs')));
+const done = spawnSync(process.execPath, ['--enable-source-maps', ...command.flags, ...files, ...(isTest ? [] : process.argv.slice(3))], { stdio: 'inherit' });
 process.exit(done.status ?? 1);

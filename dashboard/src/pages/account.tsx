@@ -2,19 +2,26 @@
 
 import { useState } from 'preact/hooks';
 import { type Account as AccountData, address, type Worker } from '../api';
-import { count, difficulty, hashrate, NONE } from '../format';
+import { count, device, difficulty, hashrate, NONE } from '../format';
 import { pool } from '../live';
 import { useResource } from '../resource';
-import { href, route } from '../route';
-import { Badge, Copy, Failure, Loading, Panel, Rejects, rejectRate, Stat, Time } from '../ui/basic';
+import { href, replaceQuery, route } from '../route';
+import { Badge, Copy, Failure, Loading, Panel, Rejects, Stat, total, Time } from '../ui/basic';
 import { HashrateChart } from '../ui/chart';
-import { type Column, Table } from '../ui/table';
+import { type Column, Pager, Table } from '../ui/table';
 import { BlockTable } from './blocks';
 import { Addresses } from './connect';
 import { Expected } from './overview';
 
+/** Workers on one page. */
+const LIMIT = 100;
+/** The newest of its blocks. */
+const BLOCKS = 10;
+
 export function Account({ name }: { name: string }) {
-  const { data, failure } = useResource<AccountData>(address(`accounts/${encodeURIComponent(name)}`), 10, ['worker', 'block']);
+  const offset = Number(route.value.query.get('offset')) || 0;
+  const url = address(`accounts/${encodeURIComponent(name)}`, { offset: offset || undefined, limit: LIMIT });
+  const { data, failure } = useResource<AccountData>(url, 10, ['worker', 'block']);
   return (
     <>
       <h1 class="name">
@@ -46,7 +53,8 @@ function Unknown({ name }: { name: string }) {
 function Known({ data }: { data: AccountData }) {
   const wanted = route.value.query.get('worker');
   const worker = data.workers.find((one) => one.worker === wanted) ?? null;
-  const subject = worker ? { subject: 'worker', account: data.account, worker: worker.worker } : { subject: 'account', account: data.account };
+  const { account, since } = data;
+  const subject = worker ? { subject: 'worker', account, worker: worker.worker } : { subject: 'account', account, since };
   const all = href(['account', data.account]);
   return (
     <>
@@ -59,18 +67,18 @@ function Known({ data }: { data: AccountData }) {
       <Figures data={data} />
       <Workers data={data} current={worker} />
       <div class="columns">
-        <Panel title="Blocks">
+        <Panel title="Blocks" aside={<a href="#/blocks">All of the pool</a>}>
           {data.blocks.length > 0 ? (
-            <BlockTable blocks={data.blocks} />
+            <BlockTable blocks={data.blocks.slice(0, BLOCKS)} brief own />
           ) : (
             <p class="quiet">None yet. Every hash has the same chance as anybody’s.</p>
           )}
         </Panel>
         <Panel
           title={worker ? `Refused shares of ${workerName(worker)}` : 'Refused shares'}
-          aside={<span class="quiet">{rejectRate((worker ?? data).rejected, (worker ?? data).shares)} of all</span>}
+          aside={<span class="quiet">last 24 hours</span>}
         >
-          <Rejects rejected={(worker ?? data).rejected} accepted={(worker ?? data).shares} />
+          <Rejects rejected={(worker ?? data).rejected} />
         </Panel>
       </div>
     </>
@@ -80,10 +88,10 @@ function Known({ data }: { data: AccountData }) {
 function Figures({ data }: { data: AccountData }) {
   return (
     <dl class="stats in-5">
-      <Stat name="Workers online" note={`of ${count(data.workers.length)}`}>
+      <Stat name="Workers online" note={`of ${count(data.workers_total)}`}>
         {count(data.workers_online)}
       </Stat>
-      <Stat name="Accepted shares" note={data.since !== null && <>since <Time at={data.since} /></>}>
+      <Stat name="Accepted shares" note={<>first one <Time at={data.since} /></>}>
         {count(data.shares)}
       </Stat>
       <Stat name="Best share" note={<Time at={data.best_at} />}>
@@ -115,6 +123,7 @@ const COMPARE: Record<By, (a: Worker, b: Worker) => number> = {
 
 function Workers({ data, current }: { data: AccountData; current: Worker | null }) {
   const [by, setBy] = useState<By>('name');
+  const offset = Number(route.value.query.get('offset')) || 0;
   const sign = by === 'name' ? 1 : -1;
   const rows = [...data.workers].sort((a, b) => sign * COMPARE[by](a, b) || COMPARE.name(a, b));
   const columns: Column<Worker>[] = [
@@ -137,10 +146,10 @@ function Workers({ data, current }: { data: AccountData; current: Worker | null 
     { name: '24 h', number: true, wide: true, cell: (one) => hashrate(one.hashrate.h24) },
     { name: 'Last share', number: true, order: 'last', cell: (one) => <Time at={one.last_share_at} /> },
     { name: 'Shares', number: true, order: 'shares', cell: (one) => count(one.shares) },
-    { name: 'Refused', number: true, cell: (one) => rejectRate(one.rejected, one.shares) },
+    { name: 'Refused', number: true, cell: (one) => <span title="In the last 24 hours">{count(total(one.rejected))}</span> },
     { name: 'Best', number: true, order: 'best', cell: (one) => difficulty(one.best) },
     { name: 'Difficulty', number: true, wide: true, cell: (one) => (one.difficulty === null ? NONE : difficulty(one.difficulty)) },
-    { name: 'Device', wide: true, cell: (one) => [one.device, one.protocol].filter(Boolean).join(', ') || NONE },
+    { name: 'Device', wide: true, cell: (one) => device(one.device, one.protocol) },
   ];
   return (
     <Panel title="Workers">
@@ -152,6 +161,13 @@ function Workers({ data, current }: { data: AccountData; current: Worker | null 
         order={{ by, choose: (next) => setBy(next as By), ascending: (one) => one === 'name' }}
         empty="No worker has had a share accepted yet."
         current={(one) => one === current}
+      />
+      <Pager
+        offset={offset}
+        limit={LIMIT}
+        shown={rows.length}
+        total={data.workers_total}
+        go={(to) => replaceQuery({ offset: to || undefined })}
       />
     </Panel>
   );

@@ -5,7 +5,7 @@ import { address, type Block, type BlockStep, type Page } from '../api';
 import { amount, bitcoin, count, difficulty, moment, NONE, shortHash } from '../format';
 import { pool } from '../live';
 import { useResource } from '../resource';
-import { replaceQuery, route } from '../route';
+import { href, replaceQuery, route } from '../route';
 import { AccountLink, Badge, Copy, Failure, Loading, Panel, Time } from '../ui/basic';
 import { type Column, Pager, Table } from '../ui/table';
 
@@ -43,7 +43,8 @@ export function Blocks() {
   );
 }
 
-export function BlockTable({ blocks, brief = false }: { blocks: Block[]; brief?: boolean }) {
+/** Blocks; `brief` has no more than fits half a page, `own` is for the page of the account that found them. */
+export function BlockTable({ blocks, brief = false, own = false }: { blocks: Block[]; brief?: boolean; own?: boolean }) {
   const [open, setOpen] = useState<string | null>(null);
   const columns: Column<Block>[] = [
     {
@@ -69,13 +70,21 @@ export function BlockTable({ blocks, brief = false }: { blocks: Block[]; brief?:
     {
       name: 'Found by',
       cell: ({ finder }) =>
-        finder ? <AccountLink account={finder.account} {...(brief ? {} : { worker: finder.worker })} /> : NONE,
+        !finder ? (
+          NONE
+        ) : own ? (
+          <a class="mono" href={href(['account', finder.account], { worker: finder.worker })}>
+            {finder.worker || '(no name)'}
+          </a>
+        ) : (
+          <AccountLink account={finder.account} {...(brief ? {} : { worker: finder.worker })} />
+        ),
     },
     {
       name: 'Value',
       number: true,
       wide: brief,
-      cell: (block) => <span title={bitcoin(block.value)}>{amount(block.value)}</span>,
+      cell: ({ value }) => (value === null ? NONE : <span title={bitcoin(value)}>{amount(value)}</span>),
     },
   ];
   if (!brief) {
@@ -92,7 +101,8 @@ export function BlockTable({ blocks, brief = false }: { blocks: Block[]; brief?:
   return (
     <Table
       caption="Found blocks, the newest first"
-      columns={columns}
+      // The public view may have no names.
+      columns={blocks.some((block) => block.finder) ? columns : columns.filter((column) => column.name !== 'Found by')}
       rows={blocks}
       rowKey={(block) => block.hash}
       empty={
@@ -131,12 +141,16 @@ const STEPS: Record<string, string> = {
   submitted: 'Submitted',
   accepted: 'Accepted',
   rejected: 'Rejected',
-  confirmed: 'Confirmed',
   orphaned: 'Orphaned: the chain went on without it',
   lost: 'Lost: no node took it',
 };
 
-function stepText({ step, node, detail }: BlockStep): string {
+function stepText({ step, node, detail }: BlockStep, needed: number): string {
+  // A node's word on how deep it is; the public view has no numbers.
+  if (step === 'confirmed') {
+    if (detail === null) return 'Deeper in the chain';
+    return Number(detail) >= needed ? `Confirmed, ${detail} deep` : `${detail} deep in the chain`;
+  }
   const text = STEPS[step] ?? step;
   const where = node === null ? '' : step === 'submitted' ? ` to ${node}` : ` by ${node}`;
   return `${text}${where}${detail === null || detail === '' ? '' : `: ${detail}`}`;
@@ -154,14 +168,14 @@ function Life({ block }: { block: Block }) {
           <Copy text={block.hash} what="the hash" />
         </dd>
         <dt>Difficulty reached</dt>
-        <dd>{difficulty(block.difficulty)}</dd>
+        <dd>{block.difficulty === null ? NONE : difficulty(block.difficulty)}</dd>
         <dt>Value</dt>
-        <dd>{bitcoin(block.value)}</dd>
+        <dd>{block.value === null ? NONE : bitcoin(block.value)}</dd>
       </dl>
       <ol class="steps">
         {block.life.map((step, at) => (
           <li key={at} class={step.step}>
-            <span>{stepText(step)}</span> <time dateTime={new Date(step.at).toISOString()}>{moment(step.at)}</time>
+            <span>{stepText(step, block.confirmations_needed)}</span> <time dateTime={new Date(step.at).toISOString()}>{moment(step.at)}</time>
           </li>
         ))}
       </ol>

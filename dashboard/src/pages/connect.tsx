@@ -27,7 +27,7 @@ export function Addresses({ state, account }: { state: Pool; account?: string })
         miningUrls(listener, state.authority_key, location.hostname).map(({ name, url }) => (
           <div key={`${listener.name} ${name}`}>
             <dt>
-              {name} {state.listeners.length > 1 && listener.name !== '' && `· ${listener.name}`}
+              {name} {state.listeners.length > 1 && listener.name !== listener.address && `· ${listener.name}`}
             </dt>
             <dd>
               <code data-copy>{url}</code> <Copy text={url} what={`the address for ${name}`} />

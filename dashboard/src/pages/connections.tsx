@@ -1,7 +1,7 @@
 /** Who is connected, with the channels of each connection. */
 
 import { address, type Channel, type Connection, type Page } from '../api';
-import { count, difficulty, hashrate } from '../format';
+import { count, device, difficulty, hashrate } from '../format';
 import { useResource } from '../resource';
 import { replaceQuery, route } from '../route';
 import { AccountLink, Failure, Loading, Panel, Time } from '../ui/basic';
@@ -29,7 +29,7 @@ const COLUMNS: Column<Row>[] = [
   {
     name: 'Device',
     wide: true,
-    cell: ({ connection, isFirst }) => isFirst && [connection.device, connection.protocol].filter(Boolean).join(', '),
+    cell: ({ connection, isFirst }) => isFirst && device(connection.device, connection.protocol),
   },
   { name: 'Since', wide: true, cell: ({ connection, isFirst }) => isFirst && <Time at={connection.connected_at} /> },
   {
@@ -46,7 +46,7 @@ const COLUMNS: Column<Row>[] = [
   { name: 'Difficulty', number: true, cell: ({ channel }) => channel && difficulty(channel.difficulty) },
   { name: '10 min', number: true, cell: ({ channel }) => channel && hashrate(channel.hashrate.m10) },
   { name: 'Shares', number: true, cell: ({ channel }) => channel && count(channel.shares) },
-  { name: 'Refused', number: true, wide: true, cell: ({ channel }) => channel && count(channel.rejected) },
+  { name: 'Refused', number: true, wide: true, cell: ({ channel }) => channel && count(channel.rejected.reduce((sum, one) => sum + one.count, 0)) },
   { name: 'Last share', number: true, cell: ({ channel }) => channel && <Time at={channel.last_share_at} /> },
 ];
 

@@ -11,9 +11,9 @@ const COLUMNS: Column<Node>[] = [
     name: 'Node',
     heading: true,
     cell: (node) => (
-      <>
+      <span class="wrap">
         {node.description} <span class="quiet">{node.kind}</span>
-      </>
+      </span>
     ),
   },
   {

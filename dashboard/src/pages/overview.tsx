@@ -5,7 +5,7 @@ import { chanceWithin, secondsToBlock } from '../chance';
 import { count, difficulty, duration, hashrate, NONE, percent } from '../format';
 import { pool } from '../live';
 import { useResource } from '../resource';
-import { AccountLink, Loading, Panel, Rejects, rejectRate, Stat, Time } from '../ui/basic';
+import { AccountLink, Failure, Loading, Panel, Rejects, Stat, Time, total } from '../ui/basic';
 import { HashrateChart } from '../ui/chart';
 import { BlockTable } from './blocks';
 import { Addresses } from './connect';
@@ -16,6 +16,7 @@ export function Overview() {
   const state = pool.value;
   const blocks = useResource<Page<Block>>(address('blocks', { limit: 5 }), 60, ['block']);
   if (state === null) return <Loading />;
+  const refused = total(state.shares.rejected);
   const isNew = state.workers_active === 0 && state.shares.accepted === 0;
   return (
     <>
@@ -37,11 +38,12 @@ export function Overview() {
       <Figures state={state} />
       <div class="columns">
         <Panel title="Recent blocks" aside={<a href="#/blocks">All blocks</a>}>
-          {blocks.data ? <BlockTable blocks={blocks.data.items} brief /> : <Loading />}
+          {blocks.failure && <Failure failure={blocks.failure} stale={blocks.data !== undefined} />}
+          {blocks.data ? <BlockTable blocks={blocks.data.items} brief /> : !blocks.failure && <Loading />}
         </Panel>
         <Panel
           title="Refused shares"
-          aside={<span class="quiet">{rejectRate(state.shares.rejected, state.shares.accepted)} of all</span>}
+          aside={<span class="quiet">{percent(refused, state.shares.accepted + refused)} of all</span>}
         >
           <Rejects rejected={state.shares.rejected} accepted={state.shares.accepted} />
         </Panel>
@@ -66,11 +68,7 @@ function Figures({ state }: { state: Pool }) {
       <Stat
         name="Best share"
         note={
-          best && (
-            <>
-              <AccountLink account={best.account} worker={best.worker} />, <Time at={best.at} />
-            </>
-          )
+          best?.account != null && <AccountLink account={best.account} worker={best.worker ?? ''} />
         }
       >
         {best ? difficulty(best.difficulty) : NONE}
@@ -78,8 +76,8 @@ function Figures({ state }: { state: Pool }) {
       <Stat name="Blocks found" note={<>last one <Time at={blocks.last_found_at} /></>}>
         {count(blocks.found)}
       </Stat>
-      <Stat name="Mining height" note={tip && <>last block seen <Time at={tip.since} /></>}>
-        {tip ? <a href="#/template">{count(tip.height)}</a> : NONE}
+      <Stat name="Mining at height" note={tip && <>last block seen <Time at={tip.since} /></>}>
+        {tip ? <a href="#/template">{count(tip.height + 1)}</a> : NONE}
       </Stat>
       <Stat name="Network difficulty" note={state.network}>
         {tip ? difficulty(tip.network_difficulty) : NONE}
@@ -105,7 +103,7 @@ export function Expected({ networkDifficulty, hashrate: rate }: { networkDifficu
         )
       }
     >
-      {seconds === null ? NONE : duration(seconds)}
+      {seconds === null ? NONE : seconds < 1 ? '< 1\u00a0s' : duration(seconds)}
     </Stat>
   );
 }

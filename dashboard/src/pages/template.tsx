@@ -54,11 +54,11 @@ function Known({ template }: { template: TemplateData }) {
         <Stat name="Value" note={<span title={bitcoin(template.value_sats)}>{count(template.value_sats)} sats</span>}>
           {amount(template.value_sats)}
         </Stat>
-        <Stat name="Fees" note={`${percent(template.fees_sats, template.value_sats)} of the value`}>
-          {amount(template.fees_sats)}
+        <Stat name="Fees" note={template.fees_sats !== null && `${percent(template.fees_sats, template.value_sats)} of the value`}>
+          {template.fees_sats === null ? NONE : amount(template.fees_sats)}
         </Stat>
-        <Stat name="Transactions" note={template.empty ? 'none yet: the block was just found' : 'besides the coinbase'}>
-          {count(template.transactions)}
+        <Stat name="Transactions" note={template.empty ? 'none yet, the tip is new' : 'besides the coinbase'}>
+          {template.transactions === null ? NONE : count(template.transactions)}
         </Stat>
         <Stat name="Template" note="received from the node">
           <Time at={template.received_at} />
@@ -77,7 +77,7 @@ function Known({ template }: { template: TemplateData }) {
           />
           <p class="quiet">
             {size(template.weight, 'WU')} of {size(MAX_WEIGHT, 'WU')}
-            {template.size !== null && `, ${size(template.size, 'B')}`}
+            {template.size !== null && `, ${size(template.size, 'B')} of transactions`}
             {template.sigops !== null && `, ${count(template.sigops)} signature operations`}
           </p>
         </Panel>

@@ -118,11 +118,16 @@ export function Copy({ text, what }: { text: string; what: string }) {
   );
 }
 
-/** Refused shares by reason, the most frequent first. */
-export function Rejects({ rejected, accepted }: { rejected: RejectCount[]; accepted: number }) {
-  const total = rejected.reduce((sum, { count }) => sum + count, 0);
-  if (total === 0) return <p class="quiet">None so far.</p>;
-  const sorted = [...rejected].filter(({ count }) => count > 0).sort((a, b) => b.count - a.count);
+/** How many shares were refused. */
+export function total(rejected: RejectCount[]): number {
+  return rejected.reduce((sum, one) => sum + one.count, 0);
+}
+
+/** Refused shares by reason, the most frequent first; with their part of all shares where it is known how many were accepted. */
+export function Rejects({ rejected, accepted }: { rejected: RejectCount[]; accepted?: number }) {
+  const refused = total(rejected);
+  if (refused === 0) return <p class="quiet">None.</p>;
+  const sorted = rejected.filter((one) => one.count > 0).sort((a, b) => b.count - a.count);
   return (
     <table class="rejects">
       <thead>
@@ -131,9 +136,11 @@ export function Rejects({ rejected, accepted }: { rejected: RejectCount[]; accep
           <th scope="col" class="number">
             Shares
           </th>
-          <th scope="col" class="number">
-            Of all
-          </th>
+          {accepted !== undefined && (
+            <th scope="col" class="number">
+              Of all
+            </th>
+          )}
         </tr>
       </thead>
       <tbody>
@@ -143,18 +150,12 @@ export function Rejects({ rejected, accepted }: { rejected: RejectCount[]; accep
               {reason(one.reason)}
             </th>
             <td class="number">{count(one.count)}</td>
-            <td class="number">{percent(one.count, accepted + total)}</td>
+            {accepted !== undefined && <td class="number">{percent(one.count, accepted + refused)}</td>}
           </tr>
         ))}
       </tbody>
     </table>
   );
-}
-
-/** How many of all shares were refused. */
-export function rejectRate(rejected: RejectCount[], accepted: number): string {
-  const total = rejected.reduce((sum, { count }) => sum + count, 0);
-  return percent(total, accepted + total);
 }
 
 /** In place of what could not be had, or above what is no longer fresh. */

@@ -19,17 +19,25 @@ const DAYS = [1, 2, 4, 7, 14, 28, 56, 91, 182].map((days) => days * 86_400);
 const DAY_MONTH = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
 
 /** The history of the pool, an account or a worker, with the choice of its length. The choice is part of the page's address. */
-export function HashrateChart(props: { subject: string; account?: string; worker?: string; now: Hashrates }) {
+export function HashrateChart(props: {
+  subject: string;
+  account?: string;
+  worker?: string;
+  /** When it had its first share, if that is known. */
+  since?: number;
+  now: Hashrates;
+}) {
   const { subject, account, worker } = props;
   const range = RANGES.find(({ id }) => id === route.value.query.get('period')) ?? RANGES[0];
   const { from, to } = span(range, now.value);
-  const url = address('history', { subject, account, worker, period: range.period, from, to });
-  const { data, failure } = useResource<History>(url, 600);
+  const bucket = range.bucket * 1000;
+  const url = address('history', { subject, account, worker, period: range.period, from, to: to + bucket });
+  const { data, failure } = useResource<History>(url, range.bucket > 60 ? 60 : 15);
   // While the next span is awaited, the last one stays.
   const [shown, setShown] = useState<{ curve: Curve; range: Range; of: string } | null>(null);
   const of = [subject, account, worker].join('\n');
   useEffect(() => {
-    if (data) setShown({ curve: curve(data.points, range, from, to), range, of });
+    if (data) setShown({ curve: curve(data.points, range, from, to, props.since ?? null, now.peek()), range, of });
   }, [data]);
   const isCurrent = shown !== null && shown.of === of && shown.range === range;
   return (
@@ -45,7 +53,12 @@ export function HashrateChart(props: { subject: string; account?: string; worker
         </div>
       </div>
       {failure && <Failure failure={failure} stale={isCurrent} />}
-      {isCurrent ? <Plot curve={shown.curve} range={range} /> : <div class="plot" aria-busy="true" />}
+      {isCurrent && !shown.curve.rates.some((rate) => rate > 0) ? (
+        <p class="plot quiet none">No accepted share in this time.</p>
+      ) : isCurrent ? (
+        <Plot curve={shown.curve} range={range} />
+      ) : (         <div class="plot" aria-busy="true" />
+      )}
     </div>
   );
 }
@@ -166,7 +179,8 @@ function options(element: HTMLElement, range: Range, setAt: (at: number | null) 
         stroke: colour('--accent-line'),
         fill: colour('--accent-fill'),
         width: 1.75,
-        points: { show: false },
+        // Of a few, the line may be none.
+        points: { show: (plot) => (plot.data[0]?.length ?? 0) < 12, size: 5 },
       },
     ],
   };

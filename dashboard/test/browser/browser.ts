@@ -6,7 +6,7 @@ import { delimiter, join } from 'node:path';
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 
 /** How long anything may take. Only a failing test ever waits this long. */
-export const LIMIT_MS = 30_000;
+export const LIMIT_MS = 60_000;
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome'];
 

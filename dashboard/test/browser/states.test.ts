@@ -140,7 +140,7 @@ test('what happens is seen without a reload', async () => {
   assert.ok(block);
   Object.assign(block, { hash: 'f'.repeat(64), height: 954_127, state: 'found', depth: 0 });
   fixture.blocks.unshift(block);
-  fixture.emit('block', block);
+  fixture.emit('block', { hash: block.hash, height: block.height, state: block.state });
   await page.getByRole('status').getByText('Block found!').waitFor();
   await page.getByRole('rowheader', { name: '954,127' }).waitFor();
   await page.getByRole('button', { name: 'Dismiss' }).click();
@@ -148,7 +148,7 @@ test('what happens is seen without a reload', async () => {
 
   // The same block, further on in its life, is no news.
   Object.assign(block, { state: 'accepted', depth: 1 });
-  fixture.emit('block', block);
+  fixture.emit('block', { hash: block.hash, height: block.height, state: block.state });
   await page.getByText('1 of 100').waitFor();
   assert.equal(await page.getByText('Block found!').count(), 0);
   assert.ok(await page.evaluate(() => (window as unknown as { kept: boolean }).kept));

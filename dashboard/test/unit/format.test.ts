@@ -61,7 +61,7 @@ table('amount', format.amount, [
   [999_999, '999,999 sats'],
   [1_000_000, '0.01 BTC'],
   [312_500_000, '3.125 BTC'],
-  [5_000_000_000, '50.0 BTC'],
+  [5_000_000_000, '50 BTC'],
   [314_820_417, '3.1482 BTC'],
 ]);
 
@@ -124,5 +124,8 @@ test('names and hashes keep both ends', () => {
   assert.equal(format.shortHash('abc'), 'abc');
   assert.equal(format.shortName('alice'), 'alice');
   assert.equal(format.shortName('bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq'), 'bc1qar0srr…wf5mdq'.replace('wf5mdq', 'zzwf5mdq'));
+  assert.equal(format.device('Bitaxe', 'v2'), 'Bitaxe, Stratum V2');
+  assert.equal(format.device(null, 'v3'), 'v3');
+  assert.equal(format.device('', null), '–');
   assert.equal(format.reason('stale-share'), 'Stale share');
 });

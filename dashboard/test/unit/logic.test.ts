@@ -53,13 +53,26 @@ test('every range is whole buckets, and within what one answer may have', () => 
   }
 });
 
+const RANGE: Range = { id: '', name: '', seconds: 240, period: 'minute', bucket: 120 };
+const point = (start: number, work: number): HistoryPoint => ({ start, work, shares: 1, hashrate: work / 60, best: 1 });
+
 test('a curve keeps all work, and shows what is not there as nothing', () => {
-  const range: Range = { id: '', name: '', seconds: 240, period: 'minute', bucket: 120 };
-  const at = (start: number, work: number): HistoryPoint => ({ start, work, shares: 1, hashrate: work / 60, best: 1 });
-  const { times, rates } = curve([at(-60_000, 9), at(0, 120), at(60_000, 240), at(240_000, 9)], range, 0, 240_000);
+  const points = [point(-60_000, 9), point(0, 120), point(60_000, 240), point(240_000, 9)];
+  const { times, rates } = curve(points, RANGE, 0, 240_000, 0, 240_000);
   assert.deepEqual(times, [0, 120]);
   assert.deepEqual(rates, [3, 0]);
-  assert.deepEqual(curve([], range, 0, 0), { times: [], rates: [] });
+  assert.deepEqual(curve([], RANGE, 0, 0, null, 0), { times: [], rates: [] });
+});
+
+test('a curve begins with its subject, and of a short one the running bucket is shown', () => {
+  // The first share is known by its own, or by when the account was made.
+  const points = [point(1_260_000, 120)];
+  assert.deepEqual(curve(points, RANGE, 0, 1_320_000, null, 1_320_000).times, [1200]);
+  assert.deepEqual(curve(points, RANGE, 0, 1_320_000, 1_100_000, 1_320_000).times, [1080, 1200]);
+  assert.deepEqual(curve([...points, point(1_320_000, 120)], RANGE, 0, 1_320_000, null, 1_350_000).rates, [1, 4]);
+  // Work of its first moments is not blown up.
+  assert.deepEqual(curve([...points, point(1_320_000, 120)], RANGE, 0, 1_320_000, null, 1_321_000).rates, [1, 12]);
+  assert.equal(curve(points, RANGE, 0, 1_320_000, 0, 1_321_000).times.length, 11);
 });
 
 test('a block takes difficulty · 2^32 / hashrate on average', () => {
