@@ -16,6 +16,7 @@ use libfuzzer_sys::fuzz_target;
 use mining_sv2::Mining;
 use pool::{
     PoolConfig,
+    hold::Hold,
     hub::{Candidate, Hub, Output},
     payouts::Payouts,
     session::{Acknowledge, Session, SessionConfig},
@@ -37,6 +38,8 @@ const START: Duration = Duration::from_secs(1_800_000_000);
 const STEER: u16 = 0x7fff;
 const MAX_CHANNELS: usize = 3;
 const MAX_RECORDS: usize = 4;
+/// As many blocks wait for the disk; further ones are there at once.
+const MAX_HOLDS: usize = 4;
 const CONFIG: &str = "network = 'regtest'\npayout = 'raw(51)'\ndata_dir = 'unused'\nsource = []\n\
                       listen = [{ address = '127.0.0.1:0', policies = ['pool', 'solo'] }]";
 
@@ -47,6 +50,8 @@ struct Checker {
     sent: usize,
     /// Records that are not durable yet.
     records: usize,
+    /// Blocks that are not on disk yet.
+    holds: Vec<Hold>,
 }
 
 impl Sink for Checker {
@@ -70,7 +75,10 @@ impl Sink for Checker {
         self.gone = true;
     }
 
-    fn report(&mut self, report: Candidate) {
+    fn report(&mut self, mut report: Candidate) {
+        if self.holds.len() < MAX_HOLDS {
+            self.holds.push(std::mem::take(&mut report.hold));
+        }
         let block = report.candidate.block(&[]);
         assert_eq!(block[..80], report.candidate.header_bytes());
     }
@@ -178,6 +186,10 @@ impl Rig {
             2 => {
                 let count = self.sink.records.min(with.into());
                 self.sink.records -= count;
+                // Now and then a block is on disk before.
+                if with & 1 == 1 {
+                    self.sink.holds.clear();
+                }
                 self.session.handle_durable(self.now, count, &mut self.sink);
             }
             seconds => {
