@@ -63,6 +63,8 @@ export interface Pool {
   ledger: { ok: boolean; problem: string | null; index_problem: string | null };
   /** `public` or `operator`. */
   view: string;
+  /** Whether this view lists all accounts. */
+  lists_accounts: boolean;
 }
 
 export type Period = 'minute' | 'hour' | 'day';

@@ -4,7 +4,7 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { type AccountSummary, address, get, type Page } from './api';
 import { count } from './format';
-import { connection, dismiss, foundBlock, isOperator, pool } from './live';
+import { connection, dismiss, foundBlock, isOperator, listsAccounts, pool } from './live';
 import { Account } from './pages/account';
 import { Blocks } from './pages/blocks';
 import { Connect } from './pages/connect';
@@ -20,17 +20,18 @@ import { Logo } from './ui/logo';
 interface Entry {
   path: string;
   name: string;
-  operator?: boolean;
+  /** Whether this view has it; without, every view. */
+  isThere?: () => boolean;
   page: () => ComponentChildren;
 }
 
 const PAGES: Entry[] = [
   { path: '', name: 'Overview', page: () => <Overview /> },
-  { path: 'miners', name: 'Miners', operator: true, page: () => <Miners /> },
+  { path: 'miners', name: 'Miners', isThere: () => listsAccounts.value, page: () => <Miners /> },
   { path: 'blocks', name: 'Blocks', page: () => <Blocks /> },
   { path: 'template', name: 'Template', page: () => <Template /> },
-  { path: 'nodes', name: 'Nodes', operator: true, page: () => <Nodes /> },
-  { path: 'connections', name: 'Connections', operator: true, page: () => <Connections /> },
+  { path: 'nodes', name: 'Nodes', isThere: () => isOperator.value, page: () => <Nodes /> },
+  { path: 'connections', name: 'Connections', isThere: () => isOperator.value, page: () => <Connections /> },
   { path: 'connect', name: 'Connect', page: () => <Connect /> },
 ];
 
@@ -119,7 +120,7 @@ function Header({ path }: { path: string[] }) {
           </a>
           <nav aria-label="Pages" ref={nav}>
             <ul>
-              {PAGES.filter((entry) => isOperator.value || !entry.operator).map((entry) => (
+              {PAGES.filter((entry) => entry.isThere?.() ?? true).map((entry) => (
                 <li key={entry.path}>
                   <a href={`#/${entry.path}`} aria-current={entry.path === (path[0] ?? '') ? 'page' : undefined}>
                     {entry.name}
@@ -210,11 +211,11 @@ function Search() {
   );
 }
 
-/** Where a search leads: to the account, or, for an operator who typed a part of several names, to the list of these. */
+/** Where a search leads: to the account or, where accounts are listed and this is a part of several names, to the list of these. */
 async function find(text: string): Promise<string> {
   const { account, worker } = parseIdentity(text);
   const page = href(['account', account], { worker });
-  if (!isOperator.value) return page;
+  if (!listsAccounts.value) return page;
   try {
     const found = await get<Page<AccountSummary>>(address('accounts', { search: account, limit: 2 }));
     const only = found.items.length === 1 ? found.items[0] : undefined;

@@ -23,6 +23,7 @@ export const foundBlock = signal<BlockEvent | null>(null);
 export const reconnects = signal(0);
 
 export const isOperator = computed(() => pool.value?.view === 'operator');
+export const listsAccounts = computed(() => pool.value?.lists_accounts ?? false);
 
 /** How far the pool's clock is ahead of ours. */
 const skew = signal(0);

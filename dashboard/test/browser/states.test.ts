@@ -73,11 +73,15 @@ for (const colorScheme of ['light', 'dark'] as const) {
 }
 
 test('the public view has no pages of the operator', async () => {
-  fixture.pool.view = 'public';
+  Object.assign(fixture.pool, { view: 'public', lists_accounts: false });
   for (const path of ['accounts', 'nodes', 'connections']) fixture.failing.set(path, [404, 'only for the operator']);
   const { page, quiet } = await visit('');
   const names = await page.locator('nav[aria-label=Pages] a').allTextContents();
   assert.deepEqual(names, ['Overview', 'Blocks', 'Template', 'Connect']);
+  // Unless its operator wants accounts to be listed.
+  fixture.pool.lists_accounts = true;
+  fixture.emit('pool', fixture.pool);
+  await page.getByRole('link', { name: 'Miners' }).waitFor();
   quiet();
 });
 

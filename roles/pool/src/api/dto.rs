@@ -111,6 +111,8 @@ pub struct Pool {
     pub ledger: Ledger,
     /// Whose view this is: `operator` or `public`.
     pub view: String,
+    /// Whether it lists all accounts, and names those of blocks and best shares.
+    pub lists_accounts: bool,
 }
 
 /// Where miners connect.

@@ -114,6 +114,7 @@ impl View {
             blocks: summary.as_ref().map(|summary| summary.blocks()).unwrap_or_default(),
             ledger: self.ledger(&state),
             view: if self.is_operator { "operator" } else { "public" }.to_owned(),
+            lists_accounts: self.names_accounts,
         }
     }
 

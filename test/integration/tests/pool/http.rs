@@ -212,6 +212,7 @@ async fn what_happened_is_shown() {
     let public = pool.public();
     let state = get(public, "/api/v1/pool");
     assert_eq!((&state["best"]["account"], &state["view"]), (&Value::Null, &json!("public")));
+    assert_eq!(state["lists_accounts"], json!(false));
     for block in get(public, "/api/v1/blocks")["items"].as_array().unwrap() {
         assert_eq!(block["finder"], Value::Null);
         assert!(
