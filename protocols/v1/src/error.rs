@@ -118,6 +118,28 @@ impl Refusal {
         Self { code, reason: reason.into() }
     }
 
+    /// What a refusal of Stratum V2 is in Stratum V1, by its code in `SubmitShares.Error` (sv2-spec §5.3.14).
+    ///
+    /// Codes that are not known come through as they are, up to [`MAX_REASON_LEN`] characters, without control characters.
+    pub fn from_sv2(code: &str) -> Self {
+        let other = |reason: &'static str| Self::with_reason(ErrorCode::Other, reason);
+        match code {
+            "invalid-job-id" | "invalid-channel-id" => ErrorCode::JobNotFound.into(),
+            "stale-share" => Self::with_reason(ErrorCode::JobNotFound, "Stale share"),
+            "duplicate-share" => ErrorCode::Duplicate.into(),
+            "difficulty-too-low" => ErrorCode::LowDifficulty.into(),
+            "bad-extranonce-size" => other("Invalid extranonce2 size"),
+            "version-rolling-not-allowed" => other("Version rolling not allowed"),
+            "invalid-non-rollable-version-bit" => other("Invalid version bits"),
+            "ntime-out-of-range" => other("Time out of range"),
+            "too-many-shares" => other("Too many shares"),
+            code => {
+                let code: String = code.chars().filter(|c| !c.is_control()).take(MAX_REASON_LEN).collect();
+                Self::with_reason(ErrorCode::Other, code)
+            }
+        }
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         json!([self.code.number(), self.reason, null])
     }
@@ -181,4 +203,25 @@ impl core::error::Error for Misuse {}
 
 pub(crate) fn json_error(error: &serde_json::Error) -> InvalidLine {
     InvalidLine::Json(alloc::format!("{error}").chars().take(MAX_REASON_LEN).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_of_v2_have_their_numbers_and_unknown_ones_their_code() {
+        let of = |code| {
+            let refusal = Refusal::from_sv2(code);
+            (refusal.code.number(), refusal.reason.into_owned())
+        };
+        for (code, number) in
+            [("stale-share", 21), ("invalid-job-id", 21), ("duplicate-share", 22), ("difficulty-too-low", 23)]
+        {
+            assert_eq!(of(code).0, number, "{code}");
+        }
+        assert_eq!(of("ntime-out-of-range"), (20, "Time out of range".into()));
+        assert_eq!(of("a new\u{7} code"), (20, "a new code".into()));
+        assert_eq!(of(&"x".repeat(300)).1.len(), MAX_REASON_LEN);
+    }
 }

@@ -10,7 +10,7 @@ use hex_conservative::{DisplayHex, FromHex};
 use serde_json::{Value, json};
 
 use crate::{
-    envelope::Request,
+    envelope::{Request, write_request},
     error::{InvalidParams, MAX_REASON_LEN},
     miner::{MAX_EXTRANONCE_LEN, MAX_JOB_ID_LEN, difficulty_json},
     params::{Params, expected},
@@ -67,6 +67,24 @@ pub struct Notify {
     pub ntime: u32,
     /// Shares of earlier jobs are of no use any more.
     pub clean_jobs: bool,
+}
+
+/// A job as it goes over the wire, for many miners with the same extranonce sizes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedNotify(Vec<u8>);
+
+impl EncodedNotify {
+    /// Encodes a job.
+    pub fn new(notify: &Notify) -> Self {
+        let mut line = Vec::new();
+        write_request(&mut line, None, "mining.notify", &notify.params());
+        Self(line)
+    }
+
+    /// The line, with its newline.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// See [`PoolRequest::SetExtranonce`].

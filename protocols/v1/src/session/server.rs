@@ -14,7 +14,7 @@ use crate::{
     error::{ErrorCode, InvalidLine, Misuse, Refusal},
     id::Id,
     miner::{Authorize, Configure, Info, MAX_TEXT_LEN, MinerRequest, Submit, Subscribe},
-    pool::{Notify, PoolRequest, Reconnect, SetExtranonce},
+    pool::{EncodedNotify, Notify, PoolRequest, Reconnect, SetExtranonce},
 };
 
 /// Workers that one connection may authorize. A proxy may have some dozens behind one connection.
@@ -299,6 +299,18 @@ impl Server {
         self.tell(&PoolRequest::Notify(job.clone()))
     }
 
+    /// Gives out a job that was encoded before.
+    ///
+    /// # Errors
+    /// See [`set_difficulty`](Self::set_difficulty).
+    pub fn notify_encoded(&mut self, job: &EncodedNotify) -> Result<(), Misuse> {
+        if !self.subscribed {
+            return Err(Misuse::NotSubscribed);
+        }
+        self.output.extend_from_slice(job.as_bytes());
+        Ok(())
+    }
+
     /// Changes the extranonce of the jobs to come.
     ///
     /// # Errors
@@ -439,6 +451,30 @@ mod tests {
         assert_eq!(server.set_extranonce(&[1], 8), Err(Misuse::ExtranonceNotSubscribed));
         server.handle_line(br#"{"id":3,"method":"mining.extranonce.subscribe"}"#).unwrap();
         assert_eq!(server.set_extranonce(&[1], 8), Ok(()));
+    }
+
+    #[test]
+    fn a_job_that_was_encoded_before_is_the_same() {
+        let job = Notify {
+            job_id: "7".into(),
+            prev_hash: [3; 32],
+            coinbase1: alloc::vec![1],
+            coinbase2: alloc::vec![2],
+            merkle_branch: alloc::vec![[4; 32]],
+            version: 1,
+            nbits: 2,
+            ntime: 3,
+            clean_jobs: true,
+        };
+        let encoded = EncodedNotify::new(&job);
+        let mut server = Server::new(Config::default());
+        assert_eq!(server.notify_encoded(&encoded), Err(Misuse::NotSubscribed));
+        subscribe(&mut server);
+        server.output().clear();
+        server.notify(&job).unwrap();
+        assert_eq!(server.output(), encoded.as_bytes());
+        server.notify_encoded(&encoded).unwrap();
+        assert_eq!(server.output().len(), 2 * encoded.as_bytes().len());
     }
 
     #[test]

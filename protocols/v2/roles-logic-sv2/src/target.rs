@@ -128,6 +128,24 @@ impl Target {
         }
     }
 
+    /// The target of difficulty 2^`exponent`, as miners of Stratum V1 read it: [`DIFFICULTY_1`](Self::DIFFICULTY_1), shifted. Exponents
+    /// outside of −32 to 127 count as these.
+    ///
+    /// It is a little harder than the one of the form 2^n − 1 with as many zero bits.
+    pub const fn from_difficulty_log2(exponent: i32) -> Self {
+        let bits = match exponent {
+            ..=-32 => 0,
+            127.. => 159,
+            _ => (exponent + 32) as u32,
+        };
+        // 0xffff with `bits` zeros before it, in 256 bits.
+        match bits {
+            0..=112 => Self { high: 0xffff << (112 - bits), low: 0 },
+            113..=127 => Self { high: 0xffff >> (bits - 112), low: 0xffff << (240 - bits) },
+            _ => Self { high: 0, low: 0xffff << (240 - bits) },
+        }
+    }
+
     /// The easiest target of the form 2^n − 1 that is not above `self`: a client's `max_target` rounded to the harder side.
     pub const fn round_to_harder(self) -> Self {
         if self.high == u128::MAX && self.low == u128::MAX {
@@ -173,7 +191,7 @@ impl Target {
     const fn shl(self, bits: u32) -> Self {
         match bits {
             0 => self,
-            1..=127 => Self { high: (self.high << bits) + (self.low >> (128 - bits)), low: self.low << bits },
+            1..=127 => Self { high: (self.high << bits) | (self.low >> (128 - bits)), low: self.low << bits },
             128..=255 => Self { high: self.low << (bits - 128), low: 0 },
             _ => Self::ZERO,
         }
@@ -295,6 +313,20 @@ mod tests {
             quotient.push(count);
         }
         quotient
+    }
+
+    #[test]
+    fn difficulties_that_are_powers_of_two_have_their_targets() {
+        assert_eq!(Target::from_difficulty_log2(0), Target::DIFFICULTY_1);
+        for exponent in -32..=127 {
+            let target = Target::from_difficulty_log2(exponent);
+            assert_eq!(target.difficulty(), 2f64.powi(exponent), "2^{exponent}");
+            assert_eq!(target.leading_zeros(), (exponent + 32) as u32);
+            let easier = Target::from_zero_bits((exponent + 32) as u32);
+            assert!(target < easier && target > easier.harder());
+        }
+        assert_eq!(Target::from_difficulty_log2(i32::MIN), Target::from_difficulty_log2(-32));
+        assert_eq!(Target::from_difficulty_log2(i32::MAX), Target::from_difficulty_log2(127));
     }
 
     fn expected_work(target: Target) -> u128 {

@@ -160,6 +160,29 @@ impl Work {
     }
 }
 
+/// The current job of an extended channel with all its parts, for whoever splits the channel's search space further.
+#[derive(Clone, Copy, Debug)]
+pub struct ExtendedJob<'a> {
+    /// The job.
+    pub job_id: JobId,
+    /// nVersion before rolling.
+    pub version: u32,
+    /// Bits of nVersion that may be rolled.
+    pub version_mask: u32,
+    /// What it builds on.
+    pub tip: Tip,
+    /// First nTime to use, unix seconds.
+    pub min_ntime: u32,
+    /// Hashes at or below this are shares.
+    pub target: Target,
+    /// The extranonce prefix that holds for it.
+    pub prefix: &'a Extranonce,
+    /// The coinbase around the full extranonce.
+    pub coinbase: &'a SplitCoinbase,
+    /// Hashes from the coinbase's sibling up, in the byte order of the header.
+    pub merkle_path: &'a [[u8; 32]],
+}
+
 /// A share on its way to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Submission {
@@ -460,6 +483,23 @@ impl ClientChannel {
             target: *target,
             extranonce,
             tip: *tip,
+        })
+    }
+
+    /// The current job of an extended channel; `None` on a standard channel, and before the first job.
+    pub fn extended_job(&self) -> Option<ExtendedJob<'_>> {
+        let Current { job, tip, min_ntime, target, .. } = self.current.as_ref()?;
+        let (Root::Rolled(root), Kind::Extended { .. }) = (&job.root, self.kind) else { return None };
+        Some(ExtendedJob {
+            job_id: job.id,
+            version: job.version,
+            version_mask: if job.version_rolling_allowed { self.version_mask } else { 0 },
+            tip: *tip,
+            min_ntime: *min_ntime,
+            target: *target,
+            prefix: &job.prefix,
+            coinbase: &root.coinbase,
+            merkle_path: &root.merkle_path,
         })
     }
 

@@ -63,6 +63,15 @@ impl SeenShares {
         self.current.len == 0
     }
 
+    /// Remembers a share of the current tip.
+    ///
+    /// # Errors
+    /// `Duplicate` when it is known, `TooManyShares` when there are `quota` already.
+    pub fn insert(&mut self, hash: &BlockHash, quota: usize) -> Result<(), RejectReason> {
+        let vacancy = self.vacancy(hash).ok_or(RejectReason::Duplicate)?;
+        self.fill(vacancy, quota)
+    }
+
     /// Where a share that is not known would go; `None` when it is known.
     pub(super) fn vacancy(&self, hash: &BlockHash) -> Option<Vacancy> {
         self.current.vacancy(key(hash))
