@@ -560,6 +560,7 @@ fn refuse<S: Sink>(id: ChannelId, share: SequenceNumber, reason: RejectReason, s
 impl Core for Session {
     type Notice = Snapshot;
     type Report = Candidate;
+    type Letter = std::convert::Infallible;
     type Record = Record;
 
     fn handle_frame<S: Sink<Report = Candidate, Record = Record>>(

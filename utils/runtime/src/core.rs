@@ -38,9 +38,26 @@ impl Display for Protocol {
     }
 }
 
+/// A connection's name among all of its role's shards; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId {
+    /// Index of the shard.
+    pub shard: usize,
+    /// Number within the shard.
+    pub number: u64,
+}
+
+impl Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.shard, self.number)
+    }
+}
+
 /// Whom a core is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
+    /// What [`letters`](crate::letters) for this connection are addressed to.
+    pub connection: ConnectionId,
     /// Where it comes from; where a load balancer speaks for it, what that one says.
     pub address: SocketAddr,
     /// What it speaks.
@@ -56,6 +73,8 @@ pub trait Core: 'static {
     type Notice: Send + Sync + 'static;
     /// What a connection tells its role.
     type Report: Send + 'static;
+    /// What its role tells one connection; [`Infallible`](std::convert::Infallible) where it tells all the same.
+    type Letter: Send + 'static;
     /// What must be on disk before it is answered; [`Infallible`](std::convert::Infallible) for a core that has no such thing.
     type Record: Send + 'static;
 
@@ -89,6 +108,16 @@ pub trait Core: 'static {
         notice: &Arc<Self::Notice>,
         sink: &mut S,
     );
+
+    /// A letter of the role's for this connection, see [`letters`](crate::letters).
+    fn handle_letter<S: Sink<Report = Self::Report, Record = Self::Record>>(
+        &mut self,
+        now: Duration,
+        letter: Self::Letter,
+        sink: &mut S,
+    ) {
+        let _ = (now, letter, sink);
+    }
 
     /// The next `count` of the records that this core has put out are durable, in the order of [`Sink::persist`].
     ///

@@ -35,6 +35,7 @@
 //! impl Core for Greeter {
 //!     type Notice = ();
 //!     type Report = ();
+//!     type Letter = Infallible;
 //!     type Record = Infallible;
 //!     fn handle_frame<S: Sink>(&mut self, _: Duration, _: Header, _: &[u8], _: &mut S) {}
 //!     fn finish_input<S: Sink>(&mut self, _: Duration, _: &mut S) {}
@@ -84,6 +85,7 @@
 //! ```
 #![warn(missing_docs)]
 
+pub mod backoff;
 pub mod bucket;
 pub mod config;
 pub mod core;
@@ -95,8 +97,10 @@ pub mod http;
 pub mod identity;
 pub mod journal;
 pub mod key_log;
+pub mod letters;
 pub mod listener;
 pub mod log;
+pub mod redirect;
 pub mod shard;
 pub mod shutdown;
 pub mod sockets;

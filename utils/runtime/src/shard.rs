@@ -38,10 +38,11 @@ use self::{
 };
 use crate::{
     bucket::{Rate, TokenBucket},
-    core::{Clock, Core, Peer, Sink},
+    core::{Clock, ConnectionId, Core, Peer, Sink},
     gate::{Gate, Ticket},
     identity::Identity,
     journal::{Progress, Recording},
+    letters,
     listener::Accepted,
     shutdown::Shutdown,
     tls::TlsIdentity,
@@ -55,6 +56,9 @@ pub const LAST_REPORTS: Duration = Duration::from_secs(5);
 
 /// Connections that a notice is put through, or told of durable records, before others have their turn.
 const CONNECTIONS_PER_TURN: usize = 64;
+
+/// Letters that are delivered before others have their turn.
+const LETTERS_PER_TURN: usize = 256;
 
 /// What all connections of a shard read into, in bytes. What one has left over after its turn, it keeps for itself.
 const READ_BUFFER: usize = 64 * 1024;
@@ -166,6 +170,7 @@ struct Incoming<C: Core> {
 #[derive(Debug)]
 pub struct Shard<C: Core> {
     incoming: mpsc::Sender<Incoming<C>>,
+    letters: letters::Sender<C::Letter>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -182,11 +187,13 @@ impl<C: Core> Shard<C> {
     /// When the system gives no thread or event loop.
     pub fn spawn(index: usize, surroundings: Surroundings<C>) -> io::Result<Self> {
         let (incoming, queue) = mpsc::channel(INCOMING_QUEUE);
+        let (letters, letter_box) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let thread = thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
             let Surroundings { clock, notices, reports, recording, shutdown, drain } = surroundings;
             let local = LocalSet::new();
             let shard = Rc::new(Local {
+                index,
                 clock,
                 notices,
                 reports,
@@ -200,9 +207,9 @@ impl<C: Core> Shard<C> {
                 connections: RefCell::default(),
                 next_id: Cell::new(0),
             });
-            local.block_on(&runtime, shard.run(queue));
+            local.block_on(&runtime, shard.run(queue, letter_box));
         })?;
-        Ok(Self { incoming, thread: Some(thread) })
+        Ok(Self { incoming, letters, thread: Some(thread) })
     }
 
     /// Hands a connection to the shard. It is refused, and so closed, when the shard is hopelessly behind.
@@ -218,6 +225,10 @@ impl<C: Core> Shard<C> {
         }
     }
 
+    pub(crate) const fn letters(&self) -> &letters::Sender<C::Letter> {
+        &self.letters
+    }
+
     /// Waits for the shard's thread after shutdown.
     pub fn join(mut self) {
         if let Some(thread) = self.thread.take()
@@ -230,6 +241,7 @@ impl<C: Core> Shard<C> {
 
 /// The shard's own side.
 struct Local<C: Core> {
+    index: usize,
     clock: Clock,
     notices: watch::Receiver<Arc<C::Notice>>,
     reports: mpsc::Sender<C::Report>,
@@ -248,7 +260,11 @@ struct Local<C: Core> {
 }
 
 impl<C: Core> Local<C> {
-    async fn run(self: Rc<Self>, mut queue: mpsc::Receiver<Incoming<C>>) {
+    async fn run(
+        self: Rc<Self>,
+        mut queue: mpsc::Receiver<Incoming<C>>,
+        mut letters: mpsc::UnboundedReceiver<(u64, C::Letter)>,
+    ) {
         let mut notices = self.notices.clone();
         notices.mark_changed();
         let mut tasks = JoinSet::new();
@@ -269,6 +285,7 @@ impl<C: Core> Local<C> {
                     Ok(()) => self.broadcast().await,
                     Err(_) => break,
                 },
+                Some(letter) = letters.recv() => self.deliver(letter, &mut letters).await,
                 incoming = queue.recv() => match incoming {
                     Some(incoming) => {
                         tasks.spawn_local(self.clone().serve(incoming));
@@ -308,6 +325,24 @@ impl<C: Core> Local<C> {
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Gives letters to their connections, this one and some that wait behind it.
+    async fn deliver(&self, first: (u64, C::Letter), letters: &mut mpsc::UnboundedReceiver<(u64, C::Letter)>) {
+        let now = self.clock.now();
+        let mut told = Vec::new();
+        let mut next = Some(first);
+        for _ in 0..LETTERS_PER_TURN {
+            let Some((number, letter)) = next.take().or_else(|| letters.try_recv().ok()) else { break };
+            let Some(connection) = self.connections.borrow().get(&number).cloned() else { continue };
+            if connection.letter(now, letter, &self.recorder) {
+                told.push(connection);
+            }
+        }
+        for connection in told {
+            connection.flush_answers(now);
+        }
+        tokio::task::yield_now().await;
     }
 
     /// Hands the records of each turn to the journal, after all that is ready to run has run.
@@ -378,7 +413,8 @@ impl<C: Core> Local<C> {
         let now = self.clock.now();
         let id = self.next_id.get();
         self.next_id.set(id + 1);
-        let live = Live::new(id, now, (service.make)(now, Peer { address: peer, protocol }), wire);
+        let connection = ConnectionId { shard: self.index, number: id };
+        let live = Live::new(id, now, (service.make)(now, Peer { connection, address: peer, protocol }), wire);
         let connection = Rc::new(Connection::new(stream, live));
         connection.notice(now, &self.notices.borrow().clone(), &self.recorder);
         self.connections.borrow_mut().insert(id, connection.clone());

@@ -11,7 +11,7 @@
 //!
 //! # What it refuses
 //! Messages that are unknown, malformed or out of place, jobs that break the rules of a channel, targets of a block that can
-//! not be, redirections to another host that does not share the authority key ([`redirect`]), messages over
+//! not be, redirections to another host that does not share the authority key ([`stratum_runtime::redirect`]), messages over
 //! [`MAX_MESSAGE_BYTES`]. Each ends the connection with one log line that says why.
 //!
 //! # Limits
@@ -36,13 +36,11 @@
 //! # }
 //! ```
 
-pub mod backoff;
 pub mod cli;
 pub mod config;
 pub mod hasher;
 mod link;
 mod meter;
-pub mod redirect;
 mod run;
 pub mod search;
 pub mod session;

@@ -5,18 +5,18 @@ use std::time::{Duration, Instant};
 use noise_sv2::url::EndpointUrl;
 use rand_core::{OsRng, RngCore as _};
 use stratum_runtime::{
+    backoff::Backoff,
     key_log::{self, KeyLogFileError},
+    redirect,
     shutdown::Shutdown,
 };
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::{
-    backoff::Backoff,
     config::{InvalidConfig, MinerConfig},
     link::{self, Machine, Outcome},
     meter::{Meter, benchmark},
-    redirect,
     session::{End, Settings},
     status::{Rate, Status},
     workers::Workers,
@@ -98,7 +98,7 @@ async fn connections(mut machine: Machine, config: MinerConfig, shutdown: &Shutd
 /// Where the server sent us, if it may; else what is configured.
 fn next_url(config: &MinerConfig, present: &EndpointUrl, outcome: &Outcome) -> EndpointUrl {
     if let Outcome::Session(End::Redirected { host, port }) = outcome {
-        match redirect::follow(config, present, host, *port) {
+        match redirect::follow(&config.url, config.plain, present, host, *port) {
             Ok(url) => return url,
             Err(refusal) => warn!("not followed: {refusal}"),
         }

@@ -70,6 +70,13 @@ impl<C: Core> Connection<C> {
         self.wake_for(&live);
     }
 
+    /// Gives the core a letter. True when this is the first time since [`flush_answers`](Self::flush_answers).
+    pub fn letter(&self, now: Duration, letter: C::Letter, recorder: &Recorder<C::Record>) -> bool {
+        let mut live = self.live.borrow_mut();
+        live.drive(now, recorder, |core, sink| core.handle_letter(now, letter, sink));
+        !std::mem::replace(&mut live.told, true)
+    }
+
     /// Tells the core of durable records. True when this is the first time since [`flush_answers`](Self::flush_answers).
     pub fn durable(&self, now: Duration, count: u32, recorder: &Recorder<C::Record>) -> bool {
         let mut live = self.live.borrow_mut();
@@ -78,7 +85,7 @@ impl<C: Core> Connection<C> {
         !std::mem::replace(&mut live.told, true)
     }
 
-    /// Sends what the core had to say to its durable records.
+    /// Sends what the core had to say to letters or durable records.
     pub fn flush_answers(&self, now: Duration) {
         let mut live = self.live.borrow_mut();
         live.told = false;
@@ -133,7 +140,7 @@ pub(super) struct Live<C: Core> {
     pub awaits_end: bool,
     /// A notice was passed over while bytes were unsent.
     stale: bool,
-    /// Was told of durable records, and not yet flushed.
+    /// Was given letters or told of durable records, and not yet flushed.
     told: bool,
 }
 

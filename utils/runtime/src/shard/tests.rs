@@ -26,6 +26,9 @@ const SLOWLY: Duration = Duration::from_millis(20);
 /// What answers a record that the journal refused.
 const REFUSED: u16 = 0xffff;
 
+/// What a peer is told with each letter.
+const LETTER: u32 = 77;
+
 /// What a peer is told when it is to go.
 const DRAINED: u16 = 0xfffe;
 
@@ -46,7 +49,12 @@ fn answer(version: u16, flags: u32) -> SetupConnectionSuccess {
 impl Core for Echo {
     type Notice = ();
     type Report = u8;
+    type Letter = u16;
     type Record = u8;
+
+    fn handle_letter<S: Sink>(&mut self, _: Duration, letter: u16, sink: &mut S) {
+        sink.send(&answer(letter, LETTER));
+    }
 
     fn handle_frame<S: Sink<Report = u8, Record = u8>>(
         &mut self,
@@ -207,6 +215,28 @@ async fn what_was_found_reaches_the_role_although_all_ends() {
         rest.push(report);
     }
     assert_eq!(rest, [2, 3, 4]);
+    rig.end();
+}
+
+#[tokio::test]
+async fn a_letter_reaches_its_connection_and_no_other() {
+    let (reports, mut taken) = mpsc::channel(9);
+    let rig = Rig::new(reports, None);
+    let post = letters::Post::new([&rig.shard]);
+    let mut clients = [rig.connect().await, rig.connect().await];
+    // Each has been made once it has reported.
+    for client in &mut clients {
+        client.write_all(&messages(1..=1)).await.unwrap();
+        assert_eq!((taken.recv().await, receive(client).await), (Some(1), (2, 0)));
+    }
+    let to = |shard, number| ConnectionId { shard, number };
+    post.send(to(0, 2), 1); // no such connection
+    post.send(to(1, 0), 2); // no such shard
+    (10..14).for_each(|letter| post.send(to(0, u64::from(letter) % 2), letter));
+    for (number, client) in (0..).zip(&mut clients) {
+        assert_eq!(receive(client).await, (10 + number, LETTER));
+        assert_eq!(receive(client).await, (12 + number, LETTER));
+    }
     rig.end();
 }
 

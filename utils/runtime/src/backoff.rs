@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Delays that double from `first` to `most`, each cut by a random part of up to a half, so that miners that lost the same
+/// Delays that double from `first` to `most`, each cut by a random part of up to a half, so that clients that lost the same
 /// server do not come back at the same moment.
 #[derive(Clone, Debug)]
 pub struct Backoff {

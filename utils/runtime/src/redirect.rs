@@ -1,8 +1,6 @@
-//! Where a server may send its miners (sv2-spec §3.6.5).
+//! Where a server may send its clients (sv2-spec §3.6.5).
 
 use noise_sv2::url::EndpointUrl;
-
-use crate::config::MinerConfig;
 
 /// Why a redirection is not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,26 +13,32 @@ pub enum Refusal {
     Host,
 }
 
-/// The URL that a Reconnect asks for; an empty `host` or a zero `port` mean the present one.
+/// The URL that a Reconnect of the server at `present` asks for, of a client that was told to use `configured`; an empty `host` or a zero `port` mean the present one.
 ///
 /// The authority key stays: the specification gives the message none, so that no one who gets hold of a server can send
 /// its hashrate to another pool.
 ///
 /// # Errors
 /// The redirection must not be followed.
-pub fn follow(config: &MinerConfig, present: &EndpointUrl, host: &str, port: u16) -> Result<EndpointUrl, Refusal> {
+pub fn follow(
+    configured: &EndpointUrl,
+    plain: bool,
+    present: &EndpointUrl,
+    host: &str,
+    port: u16,
+) -> Result<EndpointUrl, Refusal> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let host = if bare.is_empty() { present.host() } else { bare };
-    let is_known = [present.host(), config.url.host()].iter().any(|known| known.eq_ignore_ascii_case(host));
-    if !is_known && (config.plain || config.url.authority().is_none()) {
+    let is_known = [present.host(), configured.host()].iter().any(|known| known.eq_ignore_ascii_case(host));
+    if !is_known && (plain || configured.authority().is_none()) {
         return Err(Refusal::NoAuthority);
     }
     let port = if port == 0 { present.port() } else { port };
     let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    let key = config.url.authority().map(|key| format!("/{key}")).unwrap_or_default();
+    let key = configured.authority().map(|key| format!("/{key}")).unwrap_or_default();
     let url: EndpointUrl = format!("stratum2+tcp://{bracketed}:{port}{key}").parse().map_err(|_| Refusal::Host)?;
     // A host with a slash in it would put a key of its own into the URL.
-    let same_key = url.authority() == config.url.authority();
+    let same_key = url.authority() == configured.authority();
     if same_key && url.port() == port { Ok(url) } else { Err(Refusal::Host) }
 }
 
@@ -46,8 +50,8 @@ mod tests {
     const OTHER_KEY: &str = "9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
 
     fn redirect(url: &str, plain: bool, host: &str, port: u16) -> Result<String, Refusal> {
-        let config = MinerConfig { plain, ..MinerConfig::new(url.parse().unwrap(), "u") };
-        follow(&config, &config.url, host, port).map(|url| url.to_string())
+        let url: EndpointUrl = url.parse().unwrap();
+        follow(&url, plain, &url, host, port).map(|url| url.to_string())
     }
 
     #[test]
