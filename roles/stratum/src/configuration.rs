@@ -9,6 +9,8 @@ enum Role {
     Pool,
     /// The template provider
     TemplateProvider,
+    /// The translator
+    Translator,
 }
 
 /// Whose default to print.
@@ -35,6 +37,7 @@ pub fn print(args: &ConfigArgs) -> ExitCode {
     match args.role {
         Role::Pool => print!("{}", pool::config::DEFAULT),
         Role::TemplateProvider => print!("{}", template_provider::config::DEFAULT),
+        Role::Translator => print!("{}", translator::config::DEFAULT),
     }
     ExitCode::SUCCESS
 }
@@ -44,6 +47,7 @@ pub fn check(args: &CheckConfigArgs) -> ExitCode {
     let checked = match args.role {
         Role::Pool => pool::cli::check(&args.config),
         Role::TemplateProvider => template_provider::cli::check(&args.config),
+        Role::Translator => translator::cli::check(&args.config),
     };
     match checked {
         Ok(()) => {

@@ -30,6 +30,8 @@ enum Command {
     Pool(pool::cli::PoolArgs),
     /// Serves block templates over the Template Distribution Protocol
     TemplateProvider(template_provider::cli::TemplateProviderArgs),
+    /// Lets miners of Stratum V1 mine to pools of Stratum V2
+    Translator(translator::cli::TranslatorArgs),
     /// Mines with the CPU, for tests and demonstrations
     MiningDevice(mining_device::cli::MiningDeviceArgs),
     /// Lets a swarm of simulated miners loose on a pool
@@ -57,6 +59,7 @@ async fn main() -> ExitCode {
         Command::Solo(args) => solo::run(args).await,
         Command::Pool(args) => pool::cli::run(args).await,
         Command::TemplateProvider(args) => template_provider::cli::run(args).await,
+        Command::Translator(args) => translator::cli::run(args).await,
         Command::MiningDevice(args) => mining_device::cli::run_cli(args).await,
         Command::Load(args) => load::cli::run_cli(args).await,
         Command::Ledger(args) => ledger::run(&args),
