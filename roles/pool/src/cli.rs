@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     config::{ENVIRONMENT, PoolConfig},
     reload,
-    server::Pool,
+    server::{Pool, load_certificates},
     succession::Beginning,
 };
 
@@ -56,9 +56,13 @@ pub async fn run(args: PoolArgs) -> ExitCode {
     let started = started.await;
     match started {
         Ok((pool, hangups)) => {
-            if let Some(authority) = pool.authority() {
-                for address in pool.addresses() {
-                    tracing::info!("miners connect to stratum2+tcp://{address}/{authority}");
+            for (address, listen) in pool.addresses().iter().zip(&config.listen) {
+                let authority = pool.authority().filter(|_| listen.noise).map(|key| format!("/{key}"));
+                let v2 = listen.v2.then(|| format!("stratum2+tcp://{address}{}", authority.unwrap_or_default()));
+                let v1 = listen.clear_v1().then(|| format!("stratum+tcp://{address}"));
+                let tls = listen.tls.as_ref().map(|_| format!("stratum+ssl://{address}"));
+                for url in [v2, v1, tls].into_iter().flatten() {
+                    tracing::info!("miners connect to {url}");
                 }
             }
             let reloads = tokio::spawn(reload::run(hangups, args.config, running, pool.reloader()));
@@ -83,6 +87,7 @@ pub fn check(path: &std::path::Path) -> Result<(), String> {
         load_authority_key(key).map_err(|error| error.to_string())?;
     }
     stratum_notify::check(&config.notify)?;
+    load_certificates(&config).map_err(|error| error.to_string())?;
     if !config.source.iter().any(|source| source.takes_raw_blocks()) {
         println!(
             "warning: no source takes raw blocks; a found block reaches the network only through the Template Provider \

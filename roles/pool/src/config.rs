@@ -6,7 +6,7 @@ use bitcoin::{Network, ScriptBuf};
 use roles_logic_sv2::{accounting::AckLimits, job::JobError};
 use serde::Deserialize;
 use stratum_notify::NotifyConfig;
-use stratum_runtime::{http::HttpConfig, listener::Proxies};
+use stratum_runtime::{http::HttpConfig, listener::Proxies, tls::TlsFiles};
 use template_source::{
     TemplateSource,
     config::{InvalidSource, SourceConfig},
@@ -92,9 +92,17 @@ pub struct Listen {
     pub name: Option<String>,
     /// Address and port; port 0 takes a free one.
     pub address: SocketAddr,
-    /// Encrypted with noise; off only for networks that are trusted.
+    /// Whether miners of Stratum V2 are served.
+    #[serde(default = "yes")]
+    pub v2: bool,
+    /// Their connections are encrypted with noise; off only for networks that are trusted.
     #[serde(default = "yes")]
     pub noise: bool,
+    /// Whether miners of Stratum V1 are served, on the same port (`docs/spec/one-port.md`).
+    #[serde(default = "yes")]
+    pub v1: bool,
+    /// Stratum V1 inside TLS, on the same port, too.
+    pub tls: Option<Tls>,
     /// How miners may be paid here; the first holds for those who name no policy.
     #[serde(default = "pool_only")]
     pub policies: Vec<Policy>,
@@ -120,7 +128,10 @@ impl Listen {
         Self {
             name: None,
             address,
+            v2: yes(),
             noise: yes(),
+            v1: yes(),
+            tls: None,
             policies: pool_only(),
             socket: None,
             ipv6_only: false,
@@ -130,9 +141,34 @@ impl Listen {
         }
     }
 
+    /// Whether Stratum V1 is served in the clear.
+    pub fn clear_v1(&self) -> bool {
+        self.v1 && self.tls.as_ref().is_none_or(|tls| !tls.only)
+    }
+
     /// Its name, else its address.
     pub fn label(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.address.to_string())
+    }
+}
+
+/// The certificate for Stratum V1 inside TLS (`stratum+ssl`).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate and what leads from it to its authority, in PEM.
+    pub certificate_file: PathBuf,
+    /// Its secret key, in PEM; only the owner may read the file.
+    pub key_file: PathBuf,
+    /// Whether Stratum V1 in the clear is refused.
+    #[serde(default)]
+    pub only: bool,
+}
+
+impl Tls {
+    /// For the runtime.
+    pub fn files(&self) -> TlsFiles {
+        TlsFiles { certificates: self.certificate_file.clone(), key: self.key_file.clone() }
     }
 }
 
@@ -317,7 +353,16 @@ impl PoolConfig {
             return other("source: name at least one [[source]] for templates");
         }
         self.source.iter().try_for_each(|source| source.check(self.network))?;
-        if self.authority_key_file.is_none() && self.listen.iter().any(|listen| listen.noise) {
+        if let Some(listen) = self.listen.iter().find(|listen| !listen.v1 && (!listen.v2 || listen.tls.is_some())) {
+            let label = listen.label();
+            return Err(InvalidConfig::Other(match &listen.tls {
+                None => format!("listen {label}: expected v1 = true, v2 = true or both"),
+                Some(_) => format!(
+                    "listen {label}: tls is for Stratum V1; expected v1 = true, with tls.only where it is not to be served in the clear"
+                ),
+            }));
+        }
+        if self.authority_key_file.is_none() && self.listen.iter().any(|listen| listen.noise && listen.v2) {
             return other(
                 "authority_key_file: a listener with noise needs the authority's key; make one with `stratum keygen`",
             );
@@ -428,6 +473,16 @@ mod tests {
         assert!(error(|c| c.source.clear()).contains("[[source]]"));
         assert!(error(|c| c.listen[0].policies.clear()).contains("listen.policies"));
         assert!(error(|c| c.listen[0].policies.push(Policy::Owner)).contains("\"owner\" alone"));
+        assert!(error(|c| (c.listen[0].v1, c.listen[0].v2) = (false, false)).contains("v1 = true, v2 = true or both"));
+        let tls = || Some(Tls { certificate_file: "c".into(), key_file: "k".into(), only: false });
+        let unused: fn(&mut PoolConfig) = |c| {
+            (c.listen[0].v1, c.listen[0].tls) =
+                (false, Some(Tls { certificate_file: "c".into(), key_file: "k".into(), only: true }));
+        };
+        assert!(error(unused).contains("tls is for Stratum V1"));
+        let mut v1_alone = good();
+        (v1_alone.listen[0].v2, v1_alone.authority_key_file, v1_alone.listen[0].tls) = (false, None, tls());
+        v1_alone.check().unwrap();
         assert!(error(|c| c.solo.fee_percent = 101.0).contains("solo.fee_percent"));
         assert!(error(|c| c.solo.fee_percent = f64::NAN).contains("solo.fee_percent"));
         assert!(error(|c| c.solo.donation_payout = Some("me".into())).contains("solo.donation_payout"));

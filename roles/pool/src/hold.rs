@@ -9,8 +9,6 @@ use std::{
     time::Duration,
 };
 
-use roles_logic_sv2::{accounting::Ticket, ids::ChannelId};
-
 /// Between two looks at whether a hold is over: this long at the least. A file takes some milliseconds.
 pub const SHORTEST_LOOK: Duration = Duration::from_millis(4);
 
@@ -41,29 +39,34 @@ impl Held {
     }
 }
 
-/// The shares of one session whose block is on its way to the disk.
-#[derive(Debug, Default)]
-pub(crate) struct HeldShares {
-    /// As many as the channels have pending shares, which is bounded.
-    shares: Vec<(ChannelId, Ticket, Held)>,
+/// The shares of one session whose block is on its way to the disk, each with what it takes to answer it.
+#[derive(Debug)]
+pub(crate) struct HeldShares<T> {
+    /// As many as the session has pending shares, which is bounded.
+    shares: Vec<(T, Held)>,
     /// Since when there are some.
     since: Duration,
     look: Option<Duration>,
 }
 
-impl HeldShares {
-    pub fn add(&mut self, now: Duration, channel: ChannelId, ticket: Ticket, held: Held) {
+impl<T> Default for HeldShares<T> {
+    fn default() -> Self {
+        Self { shares: Vec::new(), since: Duration::ZERO, look: None }
+    }
+}
+
+impl<T> HeldShares<T> {
+    pub fn add(&mut self, now: Duration, share: T, held: Held) {
         if self.shares.is_empty() {
             self.since = now;
         }
-        self.shares.push((channel, ticket, held));
+        self.shares.push((share, held));
         self.plan(now);
     }
 
     /// Those that wait no longer.
-    pub fn take_over(&mut self, now: Duration) -> Vec<(ChannelId, Ticket)> {
-        let over = self.shares.extract_if(.., |(_, _, held)| held.is_over());
-        let over = over.map(|(channel, ticket, _)| (channel, ticket)).collect();
+    pub fn take_over(&mut self, now: Duration) -> Vec<T> {
+        let over = self.shares.extract_if(.., |(_, held)| held.is_over()).map(|(share, _)| share).collect();
         self.plan(now);
         over
     }
@@ -98,25 +101,22 @@ mod tests {
 
     #[test]
     fn looks_become_rarer() {
-        let mut acks = roles_logic_sv2::accounting::AckBatch::new();
-        let mut ticket = || acks.begin(roles_logic_sv2::ids::SequenceNumber(0), 1).unwrap();
         let at = |milliseconds: u64| Duration::from_millis(1_000_000 + milliseconds);
         let mut shares = HeldShares::default();
         assert_eq!(shares.poll_timeout(), None);
         let (first, held) = Hold::new();
-        let first_ticket = ticket();
-        shares.add(at(0), ChannelId(1), first_ticket, held);
+        shares.add(at(0), 1, held);
         assert_eq!(shares.poll_timeout(), Some(at(4)));
-        assert_eq!(shares.take_over(at(4)), []);
+        assert_eq!(shares.take_over(at(4)), [0; 0]);
         assert_eq!(shares.poll_timeout(), Some(at(8)));
-        assert_eq!(shares.take_over(at(100)), []);
+        assert_eq!(shares.take_over(at(100)), [0; 0]);
         assert_eq!(shares.poll_timeout(), Some(at(150)));
         shares.take_over(at(60_000));
         assert_eq!(shares.poll_timeout(), Some(at(61_000)));
         let (_second, held) = Hold::new();
-        shares.add(at(60_000), ChannelId(2), ticket(), held);
+        shares.add(at(60_000), 2, held);
         drop(first);
-        assert_eq!(shares.take_over(at(61_000)), [(ChannelId(1), first_ticket)]);
+        assert_eq!(shares.take_over(at(61_000)), [1]);
         assert!(!shares.is_empty());
     }
 }

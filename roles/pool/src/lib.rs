@@ -1,8 +1,8 @@
-//! The Stratum V2 pool: takes templates from its sources, gives jobs to miners, judges their shares, submits blocks
+//! The pool, for Stratum V2 and V1: takes templates from its sources, gives jobs to miners, judges their shares, submits blocks
 //! (sv2-spec §5, the server's side).
 //!
-//! [`hub`] turns templates into jobs and publishes [`snapshot`]s; a [`session`] serves one miner; [`blocks`] sees found blocks
-//! through. All three are sans-io. [`server`] runs them: sessions in shards of `stratum_runtime`, the hub in one task.
+//! [`hub`] turns templates into jobs and publishes [`snapshot`]s; a [`session`] serves one miner of Stratum V2, one of [`v1`] a miner of Stratum V1, on the same jobs and under the same promise; [`blocks`] sees found blocks
+//! through. All of these are sans-io. [`server`] runs them: sessions in shards of `stratum_runtime`, the hub in one task.
 //!
 //! # What it refuses
 //! Other protocols and versions, flags it does not support, custom jobs, messages that are malformed, out of place or
@@ -46,6 +46,7 @@ pub mod api;
 pub mod blocks;
 pub mod cli;
 pub mod config;
+pub mod connection;
 pub mod epoch;
 pub mod hold;
 pub mod hub;
@@ -65,6 +66,7 @@ pub mod succession;
 #[cfg(test)]
 mod testing;
 pub mod user;
+pub mod v1;
 
 pub use config::PoolConfig;
 pub use hub::PoolEvent;

@@ -6,7 +6,10 @@ use std::{
 };
 
 use roles_logic_sv2::extranonce::Space;
-use stratum_runtime::config::{self, differences};
+use stratum_runtime::{
+    config::{self, differences},
+    tls::TlsIdentity,
+};
 use tokio::{
     signal::unix::Signal,
     sync::{mpsc, oneshot, watch},
@@ -49,6 +52,7 @@ pub struct Reloader {
     registry: Arc<Registry>,
     asking: mpsc::Sender<Request>,
     asked: Mutex<Option<mpsc::Receiver<Request>>>,
+    certificates: Vec<Arc<TlsIdentity>>,
 }
 
 /// Where the outcome goes. What was wrong is in the log: a configuration may have secrets in it.
@@ -60,6 +64,7 @@ impl Reloader {
         space: &Space,
         payouts: &Arc<Payouts>,
         registry: &Arc<Registry>,
+        certificates: Vec<Arc<TlsIdentity>>,
     ) -> Result<Self, InvalidConfig> {
         let session = |(index, listen): (usize, &Listen)| {
             let session = session_config(config, listen, index, space.clone(), payouts.clone(), registry.clone())?;
@@ -68,7 +73,7 @@ impl Reloader {
         let listeners = config.listen.iter().enumerate().map(session).collect::<Result<_, InvalidConfig>>()?;
         let (space, payouts, registry) = (space.clone(), payouts.clone(), registry.clone());
         let (asking, asked) = mpsc::channel(1);
-        Ok(Self { listeners, space, payouts, registry, asking, asked: Mutex::new(Some(asked)) })
+        Ok(Self { listeners, space, payouts, registry, asking, asked: Mutex::new(Some(asked)), certificates })
     }
 
     /// Requests to read the configuration again; given out once.
@@ -89,6 +94,16 @@ impl Reloader {
         match outcome.await {
             Ok(Ok(reloaded)) if asked => Ok(reloaded),
             _ => Err("the configuration is wrong, and nothing changed; the log says what to do".to_owned()),
+        }
+    }
+
+    /// Reads the files of certificates again; a listener whose files are wrong goes on with what it has.
+    pub fn reload_certificates(&self) {
+        for certificate in &self.certificates {
+            match certificate.reload() {
+                Ok(()) => tracing::info!(?certificate, "certificate read again, for connections to come"),
+                Err(error) => tracing::error!("the certificate stays as it was: {error}"),
+            }
         }
     }
 
@@ -134,6 +149,7 @@ pub(crate) async fn run(mut hangups: Signal, path: PathBuf, mut running: toml::T
                 None => return,
             },
         };
+        reloader.reload_certificates();
         let outcome = again(&path, &mut running, &reloader);
         match &outcome {
             Ok(Reloaded { reloaded, waiting }) => {

@@ -1,5 +1,6 @@
 //! The running pool: sockets, shards, the hub's task, template sources, disk.
 
+mod listeners;
 #[cfg(test)]
 mod tests;
 
@@ -27,9 +28,9 @@ use stratum_runtime::{
     journal::{Bounds, Recording},
     key_log::{self, KeyLogFileError},
     listener::{self, Entrance, accept_loop},
-    shard::{LAST_REPORTS, Security, Service, Shard, Surroundings},
+    shard::{LAST_REPORTS, Protocols, Security, Service, Shard, Surroundings},
     shutdown::Shutdown,
-    sockets::Inherited,
+    tls::{TlsError, TlsIdentity},
 };
 use template_source::{Command, Event, SubmitOutcome, SubmitPath, TemplateSource, config::SourceConfig};
 use tokio::{
@@ -38,10 +39,13 @@ use tokio::{
     task::JoinHandle,
 };
 
+use self::listeners::bind;
+pub(crate) use self::listeners::load_certificates;
 use crate::{
     api::{self, Board, Facts, Http, HttpError, Insight, ListenerFacts, Views},
     blocks::BlockState,
     config::{InvalidConfig, Listen, PoolConfig},
+    connection::Connection,
     epoch,
     hub::{Candidate, Hub, Output, PoolEvent},
     ledger::{self, BlockLog, LedgerJournal},
@@ -50,7 +54,7 @@ use crate::{
     profile,
     registry::Registry,
     reload::Reloader,
-    session::{Session, SessionConfig},
+    session::SessionConfig,
     snapshot::Snapshot,
     store::{self, BlockStore},
     succession::{self, Beginning, Estate},
@@ -86,6 +90,9 @@ pub enum StartError {
     /// No authority key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// No certificate for TLS.
+    #[error("listen: {0}")]
+    Tls(#[from] TlsError),
     /// The key log can not be written.
     #[error(transparent)]
     KeyLog(#[from] KeyLogFileError),
@@ -126,7 +133,7 @@ pub struct Pool {
     identity: Option<Arc<Identity>>,
     events: broadcast::Sender<PoolEvent>,
     tasks: Vec<JoinHandle<()>>,
-    shards: Vec<Arc<Shard<Session>>>,
+    shards: Vec<Arc<Shard<Connection>>>,
     ledger: Arc<OnceLock<Arc<Ledger>>>,
     reloader: Arc<Reloader>,
     http: Option<Http>,
@@ -166,6 +173,7 @@ impl Pool {
             }
             None => None,
         };
+        let certificates = load_certificates(config)?;
         let data = |source| StartError::Data { path: config.data_dir.clone(), source };
         fs::create_dir_all(&config.data_dir).map_err(data)?;
         let store = BlockStore::open(&config.data_dir).map_err(data)?;
@@ -236,7 +244,13 @@ impl Pool {
             tasks: Vec::new(),
             shards,
             ledger: books.ledger.clone(),
-            reloader: Arc::new(Reloader::new(config, &space, &payouts, &registry)?),
+            reloader: Arc::new(Reloader::new(
+                config,
+                &space,
+                &payouts,
+                &registry,
+                certificates.iter().flatten().cloned().collect(),
+            )?),
             http: None,
         };
         let sources_known = config.source.iter().map(node_name).zip(config.source.iter().map(node_kind));
@@ -258,7 +272,7 @@ impl Pool {
         };
         pool.http = Some(Http::start(config, views, insight, events.subscribe(), ending.clone())?);
         let accepting = shutdown.child_token();
-        let accepts = pool.listen(config, listeners, (clock, gate), &accepting).map_err(data)?;
+        let accepts = pool.listen(config, listeners, &certificates, (clock, gate), &accepting).map_err(data)?;
         if let Some(succession) = succession {
             pool.tasks.push(tokio::spawn(succession::confirm(succession, snapshots.subscribe(), shutdown.clone())));
         }
@@ -334,7 +348,7 @@ impl Pool {
             name: listen.name.clone().unwrap_or_else(|| address.to_string()),
             address: address.to_string(),
             noise: listen.noise,
-            v1: false,
+            v1: listen.v1,
         });
         Facts {
             network: config.network,
@@ -350,6 +364,7 @@ impl Pool {
         &self,
         config: &PoolConfig,
         listeners: Vec<std::net::TcpListener>,
+        certificates: &[Option<Arc<TlsIdentity>>],
         (clock, gate): (Clock, Arc<Gate>),
         shutdown: &Shutdown,
     ) -> io::Result<Vec<JoinHandle<()>>> {
@@ -363,9 +378,10 @@ impl Pool {
                 (Some(identity), true) => Security::Noise(identity.clone()),
                 _ => Security::Plain,
             };
-            let make = Arc::new(move |now, peer: Peer| Session::new(now, peer.address, sessions.borrow().clone()));
-            let service =
-                Arc::new(Service { protocols: security.into(), limits, gate: gate.clone(), listener: index, make });
+            let tls = certificates.get(index).cloned().flatten();
+            let protocols = Protocols { v2: listen.v2.then_some(security), v1: listen.clear_v1(), tls };
+            let make = Arc::new(move |now, peer: Peer| Connection::new(now, peer, sessions.borrow().clone()));
+            let service = Arc::new(Service { protocols, limits, gate: gate.clone(), listener: index, make });
             let shards = self.shards.clone();
             let mut turn = 0;
             let serve = move |connection| {
@@ -381,26 +397,10 @@ impl Pool {
     }
 }
 
-fn bind(config: &PoolConfig, inherited: &mut Inherited) -> Result<Vec<std::net::TcpListener>, StartError> {
-    let mut listeners = Vec::new();
-    for listen in &config.listen {
-        let address = listen.address;
-        let failed = |source| StartError::Listen { address, source };
-        let passed = inherited.take(listen.socket.as_deref(), address);
-        let inherited = passed.is_some();
-        let listener = passed.map_or_else(|| listener::listen(address, listen.ipv6_only), Ok).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        let local = listener.local_addr().map_err(failed)?;
-        tracing::info!(address = %local, name = listen.name, noise = listen.noise, inherited, "listening for miners");
-        listeners.push(listener);
-    }
-    Ok(listeners)
-}
-
 fn spawn_shards(
     wanted: usize,
-    mut surroundings: impl FnMut() -> Surroundings<Session>,
-) -> Result<Vec<Arc<Shard<Session>>>, StartError> {
+    mut surroundings: impl FnMut() -> Surroundings<Connection>,
+) -> Result<Vec<Arc<Shard<Connection>>>, StartError> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let count = if wanted == 0 { cores } else { wanted };
     (0..count).map(|index| Shard::spawn(index, surroundings()).map(Arc::new).map_err(StartError::Threads)).collect()

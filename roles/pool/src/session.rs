@@ -1,11 +1,11 @@
-//! One miner's connection: setup, channels, jobs, shares (sv2-spec §3.6, §5.3). Sans-io.
+//! One miner's connection of Stratum V2: setup, channels, jobs, shares (sv2-spec §3.6, §5.3). Sans-io.
 
 mod announce;
-mod conduct;
+pub(crate) mod conduct;
 mod open;
 #[cfg(test)]
 mod tests;
-mod vardiff;
+pub(crate) mod vardiff;
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -122,7 +122,7 @@ pub struct Session {
     /// Records under way to the disk, in order.
     owed: VecDeque<Owed>,
     /// Shares whose block is not on disk yet.
-    held: HeldShares,
+    held: HeldShares<(ChannelId, Ticket)>,
     /// Channels with shares to be acknowledged at the end of the turn.
     unacknowledged: Vec<ChannelId>,
     /// When a batch of acknowledgements ends by time.
@@ -434,7 +434,7 @@ impl Session {
                             (Acknowledge::Durable, block) => owe(&mut self.owed, Some(id), block),
                             (Acknowledge::Received, Some((ticket, held))) => {
                                 owe(&mut self.owed, None, None);
-                                self.held.add(now, id, ticket, held);
+                                self.held.add(now, (id, ticket), held);
                             }
                             (Acknowledge::Received, None) => {
                                 owe(&mut self.owed, None, None);
@@ -607,7 +607,7 @@ impl Core for Session {
             let done = if next.count == 0 { self.owed.pop_front() } else { None };
             let Some(id) = channel else { continue };
             if let Some((ticket, held)) = done.and_then(|done| done.block) {
-                self.held.add(now, id, ticket, held);
+                self.held.add(now, (id, ticket), held);
             } else if let Some(open) = self.channels.get_mut(id) {
                 open.acks.accept_next(durable);
                 if self.unacknowledged.last() != Some(&id) {

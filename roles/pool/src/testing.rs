@@ -23,6 +23,8 @@ pub(crate) const NOW: Duration = Duration::from_secs(1_800_000_000);
 #[derive(Default)]
 pub(crate) struct Recorder {
     pub sent: Vec<(Header, Vec<u8>)>,
+    /// Lines, one after the other.
+    pub lines: Vec<u8>,
     pub reports: Vec<Candidate>,
     /// Blocks that are on their way to the disk.
     pub holds: Vec<Hold>,
@@ -53,6 +55,11 @@ impl Sink for Recorder {
     fn send<M: Message>(&mut self, message: &M) {
         let payload = binary_sv2::to_bytes(message).unwrap();
         self.sent.push((Header::of::<M>(payload.len()).unwrap(), payload));
+    }
+
+    fn send_lines(&mut self, lines: &[u8]) {
+        assert!(lines.ends_with(b"\n"));
+        self.lines.extend_from_slice(lines);
     }
 
     fn disconnect(&mut self, reason: impl Display) {

@@ -115,7 +115,8 @@ impl Error {
         }
     }
 
-    pub(crate) fn io(phase: Phase, source: io::Error) -> Self {
+    /// The socket failed in this phase; the end of the stream is [`Closed`](Self::Closed).
+    pub fn io(phase: Phase, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::UnexpectedEof => Self::Closed(phase),
             _ => Self::Io { phase, source },

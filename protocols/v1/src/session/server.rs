@@ -88,6 +88,8 @@ pub enum Event {
         method: String,
         /// Why.
         refusal: Refusal,
+        /// A share of a worker that was not authorized: it counts for nobody, but it may be a block.
+        share: Option<Submit>,
     },
 }
 
@@ -178,7 +180,9 @@ impl Server {
                 Some(self.refused(&request, ErrorCode::NotSubscribed.into()))
             }
             MinerRequest::Submit(submit) if !self.is_authorized(&submit.username) => {
-                Some(self.refused(&request, ErrorCode::Unauthorized.into()))
+                let refusal = Refusal::from(ErrorCode::Unauthorized);
+                write_response(&mut self.output, &request.id, Err(&refusal));
+                Some(Event::Refused { method: request.method, refusal, share: Some(submit) })
             }
             MinerRequest::Submit(submit) => Some(Event::Submit { request: Pending(id), submit }),
             MinerRequest::ExtranonceSubscribe => {
@@ -373,7 +377,7 @@ impl Server {
 
     fn refused(&mut self, request: &Request, refusal: Refusal) -> Event {
         write_response(&mut self.output, &request.id, Err(&refusal));
-        Event::Refused { method: request.method.clone(), refusal }
+        Event::Refused { method: request.method.clone(), refusal, share: None }
     }
 }
 
@@ -417,7 +421,7 @@ mod tests {
         assert!(matches!(server.handle_line(share), Ok(Some(Event::Refused { .. }))));
         assert_eq!(error(&mut server), Some(json!(25)));
         subscribe(&mut server);
-        assert!(matches!(server.handle_line(share), Ok(Some(Event::Refused { .. }))));
+        assert!(matches!(server.handle_line(share), Ok(Some(Event::Refused { share: Some(_), .. }))));
         assert_eq!(error(&mut server), Some(json!(24)));
         authorize(&mut server, "bob");
         lines(&mut server);

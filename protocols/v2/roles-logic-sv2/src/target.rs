@@ -146,6 +146,41 @@ impl Target {
         }
     }
 
+    /// The easiest target that has at least this difficulty, as miners of Stratum V1 compute it from `mining.set_difficulty`:
+    /// [`DIFFICULTY_1`](Self::DIFFICULTY_1) divided, rounded down. [`Target::MAX`] where it is too low for any target, zero, negative or
+    /// not a number.
+    ///
+    /// A power of two gives a target that is a little harder than the one of the form 2^n − 1 with as many zero bits.
+    pub const fn from_difficulty(difficulty: f64) -> Self {
+        if difficulty.is_nan() || difficulty <= 0.0 {
+            return Self::MAX;
+        }
+        // divisor · 2^exponent
+        let bits = difficulty.to_bits();
+        let (exponent, fraction) = ((bits >> 52) as u32, bits & ((1 << 52) - 1));
+        let (divisor, exponent) = match exponent {
+            0 => (fraction, -1_074),
+            0x7ff => return Self::ZERO,
+            _ => (fraction | 1 << 52, exponent as i32 - 1_075),
+        };
+        // Long division, a bit at a time, of 0xffff with so many zero bits behind it.
+        let zeros = 208 - exponent;
+        let (mut quotient, mut rest, mut bit) = (Self::ZERO, 0, zeros + 15);
+        while bit >= 0 {
+            rest = rest << 1 | (bit >= zeros) as u64;
+            if quotient.high >> 127 == 1 {
+                return Self::MAX;
+            }
+            quotient = Self { high: quotient.high << 1 | quotient.low >> 127, low: quotient.low << 1 };
+            if rest >= divisor {
+                rest -= divisor;
+                quotient.low |= 1;
+            }
+            bit -= 1;
+        }
+        quotient
+    }
+
     /// The easiest target of the form 2^n − 1 that is not above `self`: a client's `max_target` rounded to the harder side.
     pub const fn round_to_harder(self) -> Self {
         if self.high == u128::MAX && self.low == u128::MAX {
@@ -316,10 +351,11 @@ mod tests {
     }
 
     #[test]
-    fn difficulties_that_are_powers_of_two_have_their_targets() {
-        assert_eq!(Target::from_difficulty_log2(0), Target::DIFFICULTY_1);
+    fn difficulties_have_their_targets() {
+        assert_eq!(Target::from_difficulty(1.0), Target::DIFFICULTY_1);
         for exponent in -32..=127 {
-            let target = Target::from_difficulty_log2(exponent);
+            let target = Target::from_difficulty(2f64.powi(exponent));
+            assert_eq!(target, Target::from_difficulty_log2(exponent));
             assert_eq!(target.difficulty(), 2f64.powi(exponent), "2^{exponent}");
             assert_eq!(target.leading_zeros(), (exponent + 32) as u32);
             let easier = Target::from_zero_bits((exponent + 32) as u32);
@@ -327,6 +363,19 @@ mod tests {
         }
         assert_eq!(Target::from_difficulty_log2(i32::MIN), Target::from_difficulty_log2(-32));
         assert_eq!(Target::from_difficulty_log2(i32::MAX), Target::from_difficulty_log2(127));
+        // 0xffff · 2^208 / 1,000,000, by hand.
+        let million = Target::from_difficulty(1e6);
+        assert_eq!(
+            million.to_string(),
+            ["0".repeat(12).as_str(), "10c6e6d9be4cd74927913e81450efdc9c4da9003eea209aaa3ad"].concat()
+        );
+        for none in [0.0, -1.0, f64::NAN, f64::NEG_INFINITY, 2f64.powi(-33), f64::MIN_POSITIVE, 5e-324] {
+            assert_eq!(Target::from_difficulty(none), Target::MAX, "{none}");
+        }
+        for all in [f64::INFINITY, f64::MAX, 2f64.powi(240)] {
+            assert_eq!(Target::from_difficulty(all), Target::ZERO, "{all}");
+        }
+        assert_eq!(Target::from_difficulty(2f64.powi(223)), Target { high: 0, low: 1 });
     }
 
     fn expected_work(target: Target) -> u128 {
@@ -487,6 +536,12 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn a_difficulty_is_met_and_nothing_easier_meets_it(difficulty in 1e-9..1e30f64) {
+            let target = Target::from_difficulty(difficulty);
+            prop_assert!((target.difficulty() / difficulty - 1.0).abs() < 1e-12, "{difficulty}");
+        }
 
         #[test]
         fn work_matches_schoolbook_division(target in targets()) {

@@ -31,7 +31,7 @@ fn operator() -> (View, tempfile::TempDir) {
         clock,
         board: Arc::new(Board::new(clock.now(), [])),
         gate: config.limits.gate(),
-        reloader: Arc::new(Reloader::new(&config, &space, &payouts, &registry).unwrap()),
+        reloader: Arc::new(Reloader::new(&config, &space, &payouts, &registry, Vec::new()).unwrap()),
         registry,
         shutdown: ending.clone(),
         nudge: Arc::default(),

@@ -13,7 +13,7 @@ pub(super) const FLOODED_CHANNELS: u32 = 8;
 
 /// What a connection has left of what it may use up.
 #[derive(Debug)]
-pub(super) struct Conduct {
+pub(crate) struct Conduct {
     limits: SessionLimits,
     requests: TokenBucket,
     shares: TokenBucket,
@@ -41,14 +41,22 @@ impl Conduct {
         TokenBucket::full(now, self.limits.invalid_shares)
     }
 
-    /// A message came.
+    /// A message of Stratum V2 came.
     pub fn count(&mut self, now: Duration, message: &Mining<'_>) {
         match message {
-            Mining::SubmitSharesStandard(_) | Mining::SubmitSharesExtended(_) => {
-                self.shares.spend(now, self.limits.shares, 1.0);
-            }
-            _ => self.requests.spend(now, self.limits.requests, 1.0),
+            Mining::SubmitSharesStandard(_) | Mining::SubmitSharesExtended(_) => self.count_share(now),
+            _ => self.count_request(now),
         }
+    }
+
+    /// A share came.
+    pub fn count_share(&mut self, now: Duration) {
+        self.shares.spend(now, self.limits.shares, 1.0);
+    }
+
+    /// Something else came.
+    pub fn count_request(&mut self, now: Duration) {
+        self.requests.spend(now, self.limits.requests, 1.0);
     }
 
     /// Until when the peer is not read from, because it has sent too much.

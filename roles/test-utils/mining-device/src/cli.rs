@@ -1,13 +1,13 @@
 //! The command line of `stratum mining-device` and of the program of its own.
 
-use std::{num::NonZeroU32, path::PathBuf, process::ExitCode};
+use std::{num::NonZeroU32, path::PathBuf, process::ExitCode, str::FromStr};
 
-use noise_sv2::url::EndpointUrl;
+use noise_sv2::{UrlError, url::EndpointUrl};
 use stratum_runtime::{log, shutdown};
 use tokio::sync::watch;
 
 use crate::{
-    config::{ChannelKind, DEFAULT_MAX_SHARES_PER_SECOND, MinerConfig},
+    config::{ChannelKind, DEFAULT_MAX_SHARES_PER_SECOND, MinerConfig, Protocol},
     run::{Error, run},
     status::Status,
 };
@@ -18,12 +18,18 @@ const USAGE: u8 = 2;
 /// Mines with the CPU, for tests and demonstrations.
 #[derive(Clone, Debug, clap::Args)]
 pub struct MiningDeviceArgs {
-    /// Where to mine: stratum2+tcp://HOST:PORT/AUTHORITY-KEY
+    /// Where to mine: stratum2+tcp://HOST:PORT/AUTHORITY-KEY; with Stratum V1 stratum+tcp://HOST:PORT or stratum+ssl://HOST:PORT
     #[arg(long, value_name = "URL", env = "STRATUM_MINING_DEVICE_URL")]
-    pub url: EndpointUrl,
+    pub url: MinerUrl,
     /// Who mines, as the server wants it; often ADDRESS.WORKER
     #[arg(long, value_name = "IDENTITY", env = "STRATUM_MINING_DEVICE_USER", default_value = "mining-device")]
     pub user: String,
+    /// Password, with Stratum V1
+    #[arg(long, value_name = "TEXT", default_value = "x")]
+    pub password: String,
+    /// With stratum+ssl: a file with the server's certificate, or its authority's, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub tls_authority: Option<PathBuf>,
     /// The kind of channel to open
     #[arg(long, value_enum, default_value_t = Channel::Standard)]
     pub channel: Channel,
@@ -53,6 +59,38 @@ pub struct MiningDeviceArgs {
     pub log_format: LogFormat,
 }
 
+/// Where to mine, and what is spoken there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MinerUrl {
+    endpoint: EndpointUrl,
+    scheme: Scheme,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    V2,
+    V1,
+    V1Tls,
+}
+
+impl FromStr for MinerUrl {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let schemes =
+            [("stratum+tcp://", Scheme::V1), ("stratum+ssl://", Scheme::V1Tls), ("stratum+tls://", Scheme::V1Tls)];
+        let v1 = schemes.into_iter().find_map(|(prefix, scheme)| Some((text.strip_prefix(prefix)?, scheme)));
+        match v1 {
+            None => Ok(Self { endpoint: text.parse()?, scheme: Scheme::V2 }),
+            Some((address, scheme)) => {
+                let endpoint: EndpointUrl = format!("stratum2+tcp://{address}").parse()?;
+                // There is no key that it could stand for.
+                if endpoint.authority().is_some() { Err(UrlError::Scheme) } else { Ok(Self { endpoint, scheme }) }
+            }
+        }
+    }
+}
+
 /// The kind of channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Channel {
@@ -74,7 +112,13 @@ pub enum LogFormat {
 impl MiningDeviceArgs {
     /// The configuration that the arguments make.
     pub fn config(&self) -> MinerConfig {
-        let mut config = MinerConfig::new(self.url.clone(), self.user.clone());
+        let mut config = MinerConfig::new(self.url.endpoint.clone(), self.user.clone());
+        let password = self.password.clone();
+        config.protocol = match self.url.scheme {
+            Scheme::V2 => Protocol::V2,
+            Scheme::V1 => Protocol::V1 { password, tls: None },
+            Scheme::V1Tls => Protocol::V1 { password, tls: Some(self.tls_authority.clone().unwrap_or_default()) },
+        };
         config.plain = self.plain;
         config.channel = match self.channel {
             Channel::Standard => ChannelKind::Standard,
@@ -152,6 +196,23 @@ mod tests {
         assert_eq!((config.nominal_hashrate, config.max_shares_per_second, config.plain), (Some(1e6), 5.0, true));
         assert_eq!(config.device.device_id, "d");
         assert_eq!(config.debug_key_log, Some("keys".into()));
+    }
+
+    #[test]
+    fn the_scheme_of_the_url_says_what_is_spoken() {
+        let protocol = |line: &str| parse(&format!("x --url {line}")).map(|config| config.protocol).ok();
+        let v1 = |password: &str, tls: Option<&str>| {
+            Some(Protocol::V1 { password: password.into(), tls: tls.map(Into::into) })
+        };
+        assert_eq!(protocol("stratum2+tcp://a.example:1"), Some(Protocol::V2));
+        assert_eq!(protocol("stratum+tcp://a.example:1"), v1("x", None));
+        assert_eq!(protocol("stratum+tcp://[::1]:3333 --password d=5"), v1("d=5", None));
+        assert_eq!(protocol("stratum+ssl://a.example:1 --tls-authority ca.pem"), v1("x", Some("ca.pem")));
+        let key = "9auqWEzQDVyd2oe1JVGFLMLHZtCo2FFqZwtKA5gd9xbuEu7PH72";
+        assert_eq!(protocol(&format!("stratum+tcp://a.example:1/{key}")), None);
+        assert_eq!(protocol("http://a.example:1"), None);
+        let ssl = parse("x --url stratum+ssl://a.example:1").unwrap();
+        assert!(ssl.check().unwrap_err().to_string().contains("--tls-authority"));
     }
 
     #[test]

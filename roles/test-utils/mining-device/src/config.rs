@@ -24,6 +24,8 @@ pub struct MinerConfig {
     /// The server. With an authority key it must show a certificate that this authority signed; without one, anyone on the
     /// way can pose as the server.
     pub url: EndpointUrl,
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// No encryption, for servers without noise in trusted networks.
     pub plain: bool,
     /// Who is paid, as the server wants it: for example `address.worker`; at most 255 bytes.
@@ -50,6 +52,21 @@ pub struct MinerConfig {
     pub device: Device,
     /// For debugging: a file that gets the secret keys of every encrypted connection.
     pub debug_key_log: Option<PathBuf>,
+}
+
+/// What a miner speaks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// Stratum V2.
+    #[default]
+    V2,
+    /// Stratum V1.
+    V1 {
+        /// Often `x`; some servers take settings such as `d=1024` from it.
+        password: String,
+        /// Inside TLS, to a server whose certificate is among those in this file, or signed by one of them (PEM).
+        tls: Option<PathBuf>,
+    },
 }
 
 /// Times within which a server must do something; when one is over, so is the connection.
@@ -123,6 +140,9 @@ pub enum InvalidConfig {
         /// Length in bytes.
         got: usize,
     },
+    /// Nothing to check the server's certificate with.
+    #[error("stratum+ssl: expected a file with the server's certificate; name it with --tls-authority")]
+    NoAuthority,
     /// A number is out of its range.
     #[error("{field}: expected {expected}, got {got}")]
     OutOfRange {
@@ -140,6 +160,7 @@ impl MinerConfig {
     pub fn new(url: EndpointUrl, user_identity: impl Into<String>) -> Self {
         Self {
             url,
+            protocol: Protocol::V2,
             plain: false,
             user_identity: user_identity.into(),
             channel: ChannelKind::Standard,
@@ -171,6 +192,9 @@ impl MinerConfig {
         ];
         if let Some((field, text)) = texts.into_iter().find(|(_, text)| text.len() > B0_255_MAX) {
             return Err(InvalidConfig::TooLong { field, got: text.len() });
+        }
+        if matches!(&self.protocol, Protocol::V1 { tls: Some(file), .. } if file.as_os_str().is_empty()) {
+            return Err(InvalidConfig::NoAuthority);
         }
         let threads = self.threads.map_or(1, NonZeroU32::get);
         let range = |ok: bool, field, expected, got: &dyn ToString| match ok {

@@ -45,9 +45,10 @@ mod run;
 pub mod search;
 pub mod session;
 pub mod status;
+pub mod v1;
 pub mod workers;
 
-pub use config::{ChannelKind, Deadlines, Device, MinerConfig};
+pub use config::{ChannelKind, Deadlines, Device, MinerConfig, Protocol};
 pub use link::MAX_MESSAGE_BYTES;
 pub use run::{Error, run};
 pub use status::Status;

@@ -17,24 +17,26 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use crate::{
+    config::Protocol,
     meter::Meter,
     session::{End, Report, Session, Settings, Sink},
     status::{Rate, Status},
+    v1,
     workers::{FoundShare, Workers},
 };
 
 /// Largest message that is taken from a server: an extended job with the longest coinbase and merkle path needs 140 KB.
 pub const MAX_MESSAGE_BYTES: u32 = 256 * 1024;
 /// Bytes that may wait for the server; it reads nothing then, and the connection ends.
-const MAX_QUEUED_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_QUEUED_BYTES: usize = 64 * 1024;
 /// A server that does not take our bytes within this time is given up.
-const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long to wait for the good-bye to arrive.
 const GOOD_BYE_DEADLINE: Duration = Duration::from_secs(1);
 /// How often the hashrate is measured.
 const TICK: Duration = Duration::from_secs(1);
 /// Ticks between two log lines.
-const TICKS_PER_LINE: u32 = 5;
+pub(crate) const TICKS_PER_LINE: u32 = 5;
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -87,6 +89,12 @@ enum Event<'a> {
 
 /// Connects to `url` and mines until something ends it. The threads rest afterwards.
 pub async fn run(machine: &mut Machine, settings: Settings, url: &EndpointUrl, shutdown: &Shutdown) -> Outcome {
+    if let Protocol::V1 { password, tls } = &settings.config.protocol {
+        let (password, tls) = (password.clone(), tls.clone());
+        let outcome = v1::link::run(machine, settings, &password, tls.as_deref(), shutdown).await;
+        machine.end();
+        return outcome;
+    }
     let security = match settings.config.plain {
         true => Security::Plain,
         false => Security::Noise { authority: url.authority() },
@@ -101,10 +109,78 @@ pub async fn run(machine: &mut Machine, settings: Settings, url: &EndpointUrl, s
         Ok(connection) => mine(machine, settings, connection, shutdown).await,
         Err(error) => Outcome::Network(error),
     };
-    machine.workers.rest();
-    machine.meter.restart();
-    machine.status.send_modify(|status| (status.connected, status.hashrate) = (false, 0.0));
+    machine.end();
     outcome
+}
+
+impl Machine {
+    /// Since the origin.
+    pub(crate) fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// A connection is over.
+    fn end(&mut self) {
+        self.workers.rest();
+        self.meter.restart();
+        self.status.send_modify(|status| (status.connected, status.hashrate) = (false, 0.0));
+    }
+
+    /// Measures; returns the speed, if the threads hashed.
+    pub(crate) fn measure(&mut self, line: bool) -> Option<f64> {
+        let rates = self.meter.sample(Instant::now(), self.workers.effort());
+        self.status.send_modify(|status| status.hashrate = rates.effective);
+        if line {
+            info!("{}", *self.status.borrow());
+        }
+        rates.speed
+    }
+
+    /// Does what a session says.
+    pub(crate) fn report(&mut self, report: Report) {
+        let status = &self.status;
+        match report {
+            Report::Opened { channel } => {
+                info!("channel {channel} is open");
+                status.send_modify(|status| {
+                    status.connected = true;
+                    status.channels_opened += 1;
+                });
+            }
+            Report::Assign { assignment, target } => {
+                let job = assignment.works.first().map(|work| work.job_id);
+                self.workers.assign(assignment, target);
+                debug!("job {} at target {target}", job.unwrap_or_default());
+                status.send_modify(|status| {
+                    status.jobs += 1;
+                    status.target = Some(target);
+                });
+            }
+            Report::Retarget(target) => {
+                self.workers.retarget(target);
+                status.send_modify(|status| status.target = Some(target));
+            }
+            Report::Submitted => status.send_modify(|status| status.submitted += 1),
+            Report::Discarded => status.send_modify(|status| status.discarded += 1),
+            Report::Accepted { count, credited } => status.send_modify(|status| {
+                status.accepted = status.accepted.saturating_add(count.into());
+                status.credited = status.credited.saturating_add(credited);
+            }),
+            Report::Rejected { code } => {
+                let mut first = false;
+                status.send_modify(|status| first = status.count_rejected(&code));
+                if first {
+                    // Not each: there may be fifty a second, and the status line counts them.
+                    warn!("the server rejected a share: {code}");
+                }
+            }
+            Report::Announced(hashrate) => {
+                info!("announced {}", Rate(hashrate.into()));
+                self.hashrate = hashrate;
+            }
+            Report::Warning(text) => warn!("{text}"),
+        }
+    }
 }
 
 async fn mine(machine: &mut Machine, settings: Settings, mut connection: Connection, shutdown: &Shutdown) -> Outcome {
@@ -157,7 +233,7 @@ async fn mine(machine: &mut Machine, settings: Settings, mut connection: Connect
     }
 }
 
-fn ticker() -> Interval {
+pub(crate) fn ticker() -> Interval {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
@@ -175,7 +251,7 @@ struct Link<'a> {
 
 impl Link<'_> {
     fn now(&self) -> Duration {
-        self.machine.origin.elapsed()
+        self.machine.now()
     }
 
     /// Hands over `share` and all that wait behind it, so that they leave together.
@@ -191,13 +267,8 @@ impl Link<'_> {
     }
 
     fn tick(&mut self, session: &mut Session, line: bool) {
-        let rates = self.machine.meter.sample(Instant::now(), self.machine.workers.effort());
-        self.machine.status.send_modify(|status| status.hashrate = rates.effective);
-        if let Some(speed) = rates.speed {
+        if let Some(speed) = self.machine.measure(line) {
             session.handle_hashrate(self.now(), speed, self);
-        }
-        if line {
-            info!("{}", *self.machine.status.borrow());
         }
     }
 
@@ -227,47 +298,6 @@ impl Sink for Link<'_> {
     }
 
     fn report(&mut self, report: Report) {
-        let status = &self.machine.status;
-        match report {
-            Report::Opened { channel } => {
-                info!("channel {channel} is open");
-                status.send_modify(|status| {
-                    status.connected = true;
-                    status.channels_opened += 1;
-                });
-            }
-            Report::Assign { assignment, target } => {
-                let job = assignment.works.first().map(|work| work.job_id);
-                self.machine.workers.assign(assignment, target);
-                debug!("job {} at target {target}", job.unwrap_or_default());
-                status.send_modify(|status| {
-                    status.jobs += 1;
-                    status.target = Some(target);
-                });
-            }
-            Report::Retarget(target) => {
-                self.machine.workers.retarget(target);
-                status.send_modify(|status| status.target = Some(target));
-            }
-            Report::Submitted => status.send_modify(|status| status.submitted += 1),
-            Report::Discarded => status.send_modify(|status| status.discarded += 1),
-            Report::Accepted { count, credited } => status.send_modify(|status| {
-                status.accepted = status.accepted.saturating_add(count.into());
-                status.credited = status.credited.saturating_add(credited);
-            }),
-            Report::Rejected { code } => {
-                let mut first = false;
-                status.send_modify(|status| first = status.count_rejected(&code));
-                if first {
-                    // Not each: there may be fifty a second, and the status line counts them.
-                    warn!("the server rejected a share: {code}");
-                }
-            }
-            Report::Announced(hashrate) => {
-                info!("announced {}", Rate(hashrate.into()));
-                self.machine.hashrate = hashrate;
-            }
-            Report::Warning(text) => warn!("{text}"),
-        }
+        self.machine.report(report);
     }
 }

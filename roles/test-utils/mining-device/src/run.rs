@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::{
-    config::{InvalidConfig, MinerConfig},
+    config::{InvalidConfig, MinerConfig, Protocol},
     link::{self, Machine, Outcome},
     meter::{Meter, benchmark},
     session::{End, Settings},
@@ -54,7 +54,11 @@ pub async fn run(config: MinerConfig, shutdown: Shutdown, status: watch::Sender<
     };
     let (user, address) = (config.user_identity.escape_debug(), config.url.address());
     info!("mining for {user} at {address} with {threads} threads, {} nominal", Rate(hashrate.into()));
-    if config.plain {
+    if let Protocol::V1 { tls, .. } = &config.protocol {
+        if tls.is_none() {
+            warn!("Stratum V1 without TLS: whoever is on the way can read and change all of it");
+        }
+    } else if config.plain {
         warn!("the connection is not encrypted; use --plain in trusted networks only");
     } else if config.url.authority().is_none() {
         warn!("the URL names no authority key, so the server can not be told from an impostor");

@@ -121,6 +121,12 @@ pub enum End {
         /// 0 for the same port.
         port: u16,
     },
+    /// A line of Stratum V1 that is no message, or one that can not be done without.
+    #[error("{0}")]
+    V1(#[from] stratum_v1::session::client::ClientError),
+    /// A job of Stratum V1 with parts that are longer than any job's.
+    #[error("the server sent what makes no job: {0}")]
+    Unfit(#[from] binary_sv2::Error),
     /// A message that contradicts an earlier one.
     #[error("the server broke the protocol: {0}")]
     Protocol(#[from] ClientError),

@@ -12,7 +12,7 @@ use crate::{
     extranonce::{Extranonce, LayoutError, Slot},
     ids::{ChannelId, JobId},
     job::Job,
-    share::{Context, FixedRoot, JobTarget, RejectReason, Rules, SeenShares, Share, Verdict, validate},
+    share::{BlockCandidate, Context, FixedRoot, JobTarget, RejectReason, Rules, SeenShares, Share, Verdict, validate},
     target::{Target, TargetBounds},
     tip::Tip,
 };
@@ -410,6 +410,15 @@ impl Channel {
         target
     }
 
+    /// Like [`set_target`](Self::set_target), for a client of which nothing tells to which of its jobs it applies a new target: devices of
+    /// Stratum V1 differ. Each active job takes shares under either reading, and credits no more than the work done under either.
+    pub fn set_target_for_all(&mut self, target: Target) -> Target {
+        let target = target.min(self.max_target);
+        self.target = Arc::new(JobTarget::fixed(target));
+        self.active.iter_mut().for_each(|job| Arc::make_mut(&mut job.target).widen(target));
+        target
+    }
+
     /// Takes note of the easiest target that the client can work with from now on (sv2-spec §5.3.7). The target stays: set it next.
     pub const fn set_max_target(&mut self, max_target: Target) {
         self.max_target = max_target.round_to_harder();
@@ -476,30 +485,29 @@ impl Channel {
 
     /// Judges a share; an accepted one is remembered, so that it is accepted once.
     pub fn submit(&mut self, now: Duration, share: &Share) -> Verdict {
-        let active = self.active.iter().rev().find(|active| active.job.id() == share.job_id);
-        let (job, retired) = match active {
-            Some(job) => (job, false),
-            None => {
-                let late = self.retired.iter().rev().find(|r| r.job.job.id() == share.job_id);
-                match late.filter(|retired| retired.is_known(now, self.tips)) {
-                    Some(retired) => (&retired.job, true),
-                    None => return Verdict::rejected(RejectReason::InvalidJobId),
-                }
+        let Self { active, retired, tips, prefix, earlier_prefixes, kind, rules, seen, .. } = self;
+        match known_job(now, active, retired, *tips, share.job_id) {
+            None => Verdict::rejected(RejectReason::InvalidJobId),
+            Some((job, retired)) => {
+                let prefix = prefix_of(prefix, earlier_prefixes, job.prefix);
+                validate(now, share, &job.context(retired, prefix, *kind, rules), seen)
             }
-        };
+        }
+    }
+
+    /// The block that a share makes, if it does. The share counts for nothing and is not remembered.
+    pub fn probe(&self, now: Duration, share: &Share) -> Option<BlockCandidate> {
+        let (job, retired) = known_job(now, &self.active, &self.retired, self.tips, share.job_id)?;
         let prefix = prefix_of(&self.prefix, &self.earlier_prefixes, job.prefix);
-        let root = || &**job.merkle_root.get_or_init(|| fixed_root(&job.job, prefix));
-        let context = Context {
-            job: &job.job,
-            tip: &job.tip,
-            min_ntime: job.min_ntime,
-            retired,
-            target: &job.target,
-            prefix,
-            merkle_root: (self.kind == Kind::Standard).then(root),
-            rules: &self.rules,
-        };
-        validate(now, share, &context, &mut self.seen)
+        let context = job.context(retired, prefix, self.kind, &self.rules);
+        validate(now, share, &context, &mut SeenShares::new()).block().cloned()
+    }
+
+    /// nVersion of a job that a share may still name, a retired one included.
+    pub fn version_of(&self, job_id: JobId) -> Option<u32> {
+        let active = self.active.iter().rev().find(|active| active.job.id() == job_id);
+        let retired = || self.retired.iter().rev().map(|retired| &retired.job).find(|job| job.job.id() == job_id);
+        active.or_else(retired).map(|job| job.job.version())
     }
 
     /// Whether the job is one that shares are taken for.
@@ -510,6 +518,37 @@ impl Channel {
     /// Ids of the jobs that shares are taken for, oldest first.
     pub fn active_jobs(&self) -> Vec<JobId> {
         self.active.iter().map(|active| active.job.id()).collect()
+    }
+}
+
+/// A job that shares are taken or at least looked at for; true when it is retired.
+fn known_job<'a>(
+    now: Duration,
+    active: &'a VecDeque<Active>,
+    retired: &'a VecDeque<Retired>,
+    tips: u64,
+    job_id: JobId,
+) -> Option<(&'a Active, bool)> {
+    if let Some(active) = active.iter().rev().find(|active| active.job.id() == job_id) {
+        return Some((active, false));
+    }
+    let late = retired.iter().rev().find(|retired| retired.job.job.id() == job_id);
+    late.filter(|retired| retired.is_known(now, tips)).map(|retired| (&retired.job, true))
+}
+
+impl Active {
+    fn context<'a>(&'a self, retired: bool, prefix: &'a Extranonce, kind: Kind, rules: &'a Rules) -> Context<'a> {
+        let root = || &**self.merkle_root.get_or_init(|| fixed_root(&self.job, prefix));
+        Context {
+            job: &self.job,
+            tip: &self.tip,
+            min_ntime: self.min_ntime,
+            retired,
+            target: &self.target,
+            prefix,
+            merkle_root: (kind == Kind::Standard).then(root),
+            rules,
+        }
     }
 }
 
