@@ -28,8 +28,8 @@ use crate::{
 const DASHBOARDS: usize = 50;
 /// Runs of each kind; the median counts.
 const ROUNDS: usize = 5;
-/// Seconds of flood in a run.
-const SECONDS: &str = "8";
+/// Seconds of flood in a run: shorter than it takes to reach the bound on the shares of a channel for one previous hash (16,384).
+const SECONDS: &str = "3";
 /// Miners that send as fast as they are answered.
 const MINERS: &str = "200";
 
@@ -99,12 +99,12 @@ fn start(program: &Path, folder: &Path) -> Result<Pool> {
     let mut child = Command::new(program)
         .args(["pool", "--config", "pool.toml", "--log-json"])
         .current_dir(folder)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| Failure::Other(format!("{}: {error}", program.display())))?;
-    let stdout = child.stdout.take().ok_or_else(|| Failure::Other("the pool has no output".into()))?;
-    let mut lines = BufReader::new(stdout).lines().map_while(std::result::Result::ok);
+    let log = child.stderr.take().ok_or_else(|| Failure::Other("the pool has no log".into()))?;
+    let mut lines = BufReader::new(log).lines().map_while(std::result::Result::ok);
     let mut find = |text: &str, key: &str| -> Result<String> {
         let line = lines.find(|line| line.contains(text));
         let line: Value = line.and_then(|line| serde_json::from_str(&line).ok()).unwrap_or_default();
