@@ -10,6 +10,7 @@ mod system;
 
 use std::{
     fmt,
+    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Instant, SystemTime},
@@ -107,6 +108,14 @@ struct Report {
     findings: Vec<Finding>,
 }
 
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.findings.iter().try_for_each(|finding| writeln!(f, "{finding}"))?;
+        let count = |level| self.findings.iter().filter(|finding| finding.level == level).count();
+        writeln!(f, "{} errors, {} warnings", count(Level::Error), count(Level::Warning))
+    }
+}
+
 /// Looks, and prints what it finds. Exit code 0 without errors, 1 with one.
 pub async fn run(args: &DoctorArgs) -> ExitCode {
     let findings = match &args.target {
@@ -117,15 +126,13 @@ pub async fn run(args: &DoctorArgs) -> ExitCode {
         },
     };
     let healthy = findings.iter().all(|finding| finding.level < Level::Error);
-    if args.json {
-        let report = Report { healthy, findings };
+    let report = Report { healthy, findings };
+    // Who reads the first lines only may have gone.
+    let _ = match args.json {
         // Text and truths: there is nothing that JSON can not hold.
-        println!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
-    } else {
-        findings.iter().for_each(|finding| println!("{finding}"));
-        let count = |level| findings.iter().filter(|finding| finding.level == level).count();
-        println!("{} errors, {} warnings", count(Level::Error), count(Level::Warning));
-    }
+        true => writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&report).unwrap_or_default()),
+        false => write!(io::stdout(), "{report}"),
+    };
     if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -7,7 +7,8 @@ mod narrator;
 mod node;
 
 use std::{
-    env, fs,
+    env, fmt, fs,
+    io::{self, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -158,7 +159,7 @@ fn state_folder() -> Result<PathBuf, String> {
 }
 
 /// A folder that is its owner's alone, where it is made here.
-fn make_private(folder: &Path) -> std::io::Result<()> {
+fn make_private(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
@@ -179,23 +180,29 @@ async fn mine(choice: &Choice, config: &PoolConfig) -> Result<(), String> {
     Ok(())
 }
 
+/// Prints a line. Nobody needs to be reading: mining goes on without a terminal.
+fn say(line: impl fmt::Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
 fn greet(choice: &Choice, config: &PoolConfig, pool: &Pool) {
     if choice.is_devnet() {
-        println!("DEVNET: an embedded chain for demonstration; its blocks have no value.");
+        say("DEVNET: an embedded chain for demonstration; its blocks have no value.");
     }
-    println!("Solo mining on {}: every block pays {}.", choice.network, config.payout);
-    println!("Data, and the key that miners know this pool by, are in {}.", config.data_dir.display());
-    println!();
+    say(format_args!("Solo mining on {}: every block pays {}.", choice.network, config.payout));
+    say(format_args!("Data, and the key that miners know this pool by, are in {}.", config.data_dir.display()));
+    say("");
     if let (Some(address), Some(authority)) = (pool.addresses().first(), pool.authority()) {
         let address = reachable(*address);
-        println!("Miners connect to:  stratum2+tcp://{address}/{authority}");
-        println!("                    (host {}, port {}, authority key {authority})", address.ip(), address.port());
-        println!("Their user name may be anything: it becomes the name of the worker.");
+        let (host, port) = (address.ip(), address.port());
+        say(format_args!("Miners connect to:  stratum2+tcp://{address}/{authority}"));
+        say(format_args!("                    (host {host}, port {port}, authority key {authority})"));
+        say("Their user name may be anything: it becomes the name of the worker.");
     }
     if let Some(address) = pool.public_address().or(pool.operator_address()) {
-        println!("The dashboard:      http://{}", reachable(address));
+        say(format_args!("The dashboard:      http://{}", reachable(address)));
     }
-    println!();
+    say("");
 }
 
 /// An address that others in this network can use, in the place of "all addresses".
@@ -219,7 +226,7 @@ async fn narrate(choice: &Choice, config: &PoolConfig, pool: &Pool, token: &Shut
     let mut narrator = Narrator::new(&config.payout, choice.sources.len());
     let mut progress = tokio::time::interval(PROGRESS);
     progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    println!("Waiting for {}.", choice.description);
+    say(format_args!("Waiting for {}.", choice.description));
     loop {
         let line = tokio::select! {
             () = token.cancelled() => break,
@@ -234,10 +241,10 @@ async fn narrate(choice: &Choice, config: &PoolConfig, pool: &Pool, token: &Shut
             },
         };
         if let Some(line) = line {
-            println!("{line}");
+            say(line);
         }
     }
-    println!("Stopping.");
+    say("Stopping.");
 }
 
 /// The first answer of the node's ways.

@@ -30,6 +30,7 @@ pub(super) async fn examine(config: &PoolConfig) -> (Vec<Finding>, Option<u64>) 
     findings.push(reserved(config, constraints));
     let now = super::system::unix_now();
     let (mut usable, mut tip_time) = (0, None);
+    let mut failures = Vec::new();
     for source in &config.source {
         let name = name(source);
         match source.status(config.network).await {
@@ -38,11 +39,7 @@ pub(super) async fn examine(config: &PoolConfig) -> (Vec<Finding>, Option<u64>) 
                 findings.extend(judge(&name, config.network, &status, now));
             }
             Some(Err(reason)) => {
-                findings.push(Finding::error(
-                    "node",
-                    format!("{name}: {reason}"),
-                    "see the reason; the pool tries again by itself",
-                ));
+                failures.push(format!("{name}: {reason}"));
                 continue;
             }
             None => {}
@@ -52,15 +49,10 @@ pub(super) async fn examine(config: &PoolConfig) -> (Vec<Finding>, Option<u64>) 
                 usable += 1;
                 findings.push(Finding::ok("node", format!("{name} gives templates ({description})")));
             }
-            Err(reason) => {
-                let text = format!("{name} gives no templates: {reason}");
-                findings.push(Finding::error("node", text, "see the reason; the pool tries again by itself"));
-            }
+            Err(reason) => failures.push(format!("{name} gives no templates: {reason}")),
         }
     }
-    if usable > 0 && usable < config.source.len() {
-        findings.push(Finding::note("node", format!("{usable} of {} nodes can be used", config.source.len())));
-    }
+    findings.extend(failures.into_iter().map(|failure| missing(failure, usable)));
     if !config.source.iter().any(SourceConfig::takes_raw_blocks) {
         let text = "no node takes whole blocks: a found block reaches the network only through the Template Provider that made its template";
         findings.push(Finding::warning("node", text, "add a bitcoin-ipc or bitcoin-rpc source"));
@@ -91,6 +83,14 @@ fn reserved(config: &PoolConfig, constraints: Constraints) -> Finding {
         );
     }
     Finding::ok("payout", text)
+}
+
+/// A node that can not be used, beside so many that can.
+fn missing(failure: String, usable: usize) -> Finding {
+    if usable > 0 {
+        return Finding::warning("node", failure, "the pool works without it, and uses it as soon as it can");
+    }
+    Finding::error("node", failure, "without a node there is no work; the pool tries again by itself")
 }
 
 /// What a node says of itself.
@@ -198,6 +198,12 @@ mod tests {
         let mut regtest = NodeStatus { network: Network::Regtest, connections: 0, ..status() };
         regtest.tip_time = Some(0);
         assert!(judge("node", Network::Regtest, &regtest, NOW).iter().all(|it| it.level == Level::Ok));
+    }
+
+    #[test]
+    fn one_node_of_several_may_be_missing() {
+        assert_eq!(missing("gone".into(), 0).level, Level::Error);
+        assert_eq!(missing("gone".into(), 1).level, Level::Warning);
     }
 
     #[test]

@@ -78,6 +78,7 @@ impl Narrator {
         let best = problems.iter().find(|problem| telling.iter().any(|word| problem.contains(word)));
         let text = best.map_or_else(|| problems.join("; or: "), |best| (*best).to_owned());
         let again = if self.is_mining { " Miners keep their last job." } else { "" };
+        let text = text.trim_end_matches(['.', '?']);
         self.say(format!("Waiting for the node: {text}.{again}"))
     }
 
@@ -137,7 +138,7 @@ mod tests {
     fn what_is_waited_for_is_said_once() {
         let mut narrator = Narrator::new(OWNER, 2);
         assert_eq!(narrator.handle(&down(0, "no socket")), None, "the other way was not tried yet");
-        let line = narrator.handle(&down(1, "no cookie")).unwrap();
+        let line = narrator.handle(&down(1, "no cookie?")).unwrap();
         assert_eq!(line, "Waiting for the node: no socket; or: no cookie.");
         assert_eq!(narrator.handle(&down(0, "no socket")), None);
         let line = narrator.handle(&down(1, "the node is still syncing: wait")).unwrap();
