@@ -197,6 +197,9 @@ fn greet(choice: &Choice, config: &PoolConfig, pool: &Pool) {
         let (host, port) = (address.ip(), address.port());
         say(format_args!("Miners connect to:  stratum2+tcp://{address}/{authority}"));
         say(format_args!("                    (host {host}, port {port}, authority key {authority})"));
+        if config.listen.first().is_some_and(Listen::clear_v1) {
+            say(format_args!("with Stratum V1:    stratum+tcp://{address}"));
+        }
         say("Their user name may be anything: it becomes the name of the worker.");
     }
     if let Some(address) = pool.public_address().or(pool.operator_address()) {

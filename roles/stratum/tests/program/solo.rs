@@ -33,6 +33,8 @@ struct Solo {
     process: Running,
     lines: Lines<BufReader<ChildStdout>>,
     url: String,
+    /// The same for Stratum V1.
+    v1: String,
 }
 
 const FREE_PORTS: [&str; 4] = ["--listen", "127.0.0.1:0", "--dashboard", "127.0.0.1:0"];
@@ -48,9 +50,11 @@ impl Solo {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut solo = Self { process: Running(child), lines, url: String::new() };
+        let mut solo = Self { process: Running(child), lines, url: String::new(), v1: String::new() };
         let line = solo.until("Miners connect to:");
-        solo.url = line.split_whitespace().last().unwrap().to_owned();
+        let last = |line: String| line.split_whitespace().last().unwrap().to_owned();
+        solo.url = last(line);
+        solo.v1 = last(solo.until("with Stratum V1:"));
         solo
     }
 
@@ -104,8 +108,12 @@ fn a_solo_miner_needs_one_command_and_the_second_start_finds_everything() {
     let mut again = Solo::start(&data_dir);
     assert!(again.url.ends_with(&key), "devices know the pool by its key");
     // A name that is no account would be refused elsewhere.
-    let _miner = device("solo:nobody;x", &again.url);
+    let miner = device("solo:nobody;x", &again.url);
     assert!(again.until("BLOCK FOUND").contains("by solo:nobody;x: "));
+    drop(miner);
+    assert!(again.v1.starts_with("stratum+tcp://127.0.0.1:"), "{}", again.v1);
+    let _miner = device("old.device", &again.v1);
+    while !again.until("BLOCK FOUND").contains("by old.device: ") {}
     again.interrupt();
 }
 
