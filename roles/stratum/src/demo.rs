@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use bitcoin::{CompactTarget, Network};
-use mining_device::{ChannelKind, MinerConfig, Status};
+use mining_device::{ChannelKind, MinerConfig, Protocol, Status};
 use noise_sv2::url::EndpointUrl;
 use pool::{
     Pool, PoolConfig, PoolEvent,
@@ -132,7 +132,7 @@ fn sources(config: &PoolConfig) -> Result<Vec<Arc<dyn TemplateSource>>, String> 
 
 type Miner = (&'static str, JoinHandle<Result<(), mining_device::Error>>, watch::Receiver<Status>);
 
-/// One miner with a standard channel and one with an extended channel.
+/// One miner with a standard channel, one with an extended channel, and one of Stratum V1 on the same port.
 fn start_miners(args: &DemoArgs, pool: &Pool, token: &Shutdown) -> Result<Vec<Miner>, String> {
     let (Some(address), Some(authority)) = (pool.addresses().first(), pool.authority()) else {
         return Err("the pool has no address".to_owned());
@@ -143,15 +143,16 @@ fn start_miners(args: &DemoArgs, pool: &Pool, token: &Shutdown) -> Result<Vec<Mi
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let half = u32::try_from(cores / 2).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
     let kinds = [
-        ("standard-miner", ChannelKind::Standard),
-        ("extended-miner", ChannelKind::Extended { min_extranonce_size: 8 }),
+        ("standard-miner", Protocol::V2, ChannelKind::Standard),
+        ("extended-miner", Protocol::V2, ChannelKind::Extended { min_extranonce_size: 8 }),
+        ("v1-miner", Protocol::V1 { password: "x".to_owned(), tls: None }, ChannelKind::Standard),
     ];
     Ok(kinds
         .into_iter()
-        .map(|(name, channel)| {
+        .map(|(name, protocol, channel)| {
             let (sender, status) = watch::channel(Status::default());
             let threads = Some(args.threads.unwrap_or(half));
-            let config = MinerConfig { channel, threads, ..MinerConfig::new(url.clone(), name) };
+            let config = MinerConfig { protocol, channel, threads, ..MinerConfig::new(url.clone(), name) };
             (name, tokio::spawn(mining_device::run(config, token.clone(), sender)), status)
         })
         .collect())

@@ -8,3 +8,4 @@ pub mod pool;
 pub mod process;
 pub mod sources;
 pub mod swarm;
+pub mod v1;

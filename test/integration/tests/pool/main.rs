@@ -12,4 +12,5 @@ mod ledger;
 mod load;
 mod node;
 mod notify;
+mod v1;
 mod vardiff;
