@@ -226,7 +226,7 @@ impl Target {
     const fn shl(self, bits: u32) -> Self {
         match bits {
             0 => self,
-            1..=127 => Self { high: (self.high << bits) | (self.low >> (128 - bits)), low: self.low << bits },
+            1..=127 => Self { high: (self.high << bits) + (self.low >> (128 - bits)), low: self.low << bits },
             128..=255 => Self { high: self.low << (bits - 128), low: 0 },
             _ => Self::ZERO,
         }

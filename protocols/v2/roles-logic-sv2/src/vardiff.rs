@@ -297,7 +297,7 @@ fn most_evident(windows: impl Iterator<Item = (Window, f64, f64)>) -> Option<(Wi
 fn natural_log(value: f64) -> f64 {
     const MANTISSA: u64 = (1 << 52) - 1;
     let exponent = (value.to_bits() >> 52) as f64 - 1023.0;
-    let mantissa = f64::from_bits((value.to_bits() & MANTISSA) | (1023 << 52));
+    let mantissa = f64::from_bits((value.to_bits() & MANTISSA) + (1023 << 52));
     // ln m = 2 artanh((m − 1) / (m + 1)); with m between 1 and 2 this is at most a third.
     let x = (mantissa - 1.0) / (mantissa + 1.0);
     let square = x * x;
