@@ -5,7 +5,7 @@
 //!
 //! # Limits
 //! [`MAX_GIVEN`] jobs, [`MAX_WAITING`] shares without a verdict; workers by [`MAX_WORKERS`](stratum_v1::session::server::MAX_WORKERS);
-//! rates by [`SessionLimits`].
+//! rates by [`SessionConfig`].
 
 mod difficulty;
 mod jobs;
