@@ -38,10 +38,12 @@ use stratum_v1::{
     ErrorCode, Refusal,
     miner::{Authorize, Subscribe},
     pool::Reconnect,
-    session::server::{Config, Event, Pending, Server},
+    session::{
+        Wishes,
+        server::{Config, Event, Pending, Server},
+    },
 };
 
-use self::difficulty::Wishes;
 use crate::{
     hold::{Held, HeldShares},
     hub::Candidate,
@@ -182,8 +184,9 @@ impl Session {
             Event::Authorize { request, authorize } => self.authorize(now, request, &authorize, sink),
             Event::Submit { request, submit } => self.submit(now, request, &submit, sink),
             Event::Configured { minimum_difficulty, .. } => {
-                let minimum = minimum_difficulty.or(self.wishes.minimum);
-                self.wish(now, Wishes { minimum, ..self.wishes }, sink);
+                if let Some(least) = minimum_difficulty {
+                    self.wish(now, self.wishes.with_minimum(least), sink);
+                }
             }
             Event::SuggestDifficulty(difficulty) => self.suggested(now, difficulty, sink),
             Event::SuggestTarget(mut target) => {
@@ -256,7 +259,7 @@ impl Session {
             self.show_workers(now);
         }
         self.server.authorized(request, username);
-        self.wish(now, self.wishes.with(password), sink);
+        self.wish(now, self.wishes.with_password(password), sink);
         self.begin(now, sink);
     }
 

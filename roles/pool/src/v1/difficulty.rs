@@ -10,6 +10,8 @@ use roles_logic_sv2::{
     vardiff::{Vardiff, policy::Start},
 };
 
+use stratum_v1::session::Wishes;
+
 use super::{PoolSink, Session};
 use crate::session::vardiff::LOOK_INTERVAL;
 
@@ -19,36 +21,6 @@ pub const DEFAULT_START: i32 = 6;
 
 /// Powers of two that difficulties may be: work from 1 to 2^127.
 const EXPONENTS: std::ops::RangeInclusive<i32> = -32..=95;
-
-/// What a miner has asked for, by whichever way: `mining.configure`, `mining.suggest_difficulty`, or its password.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Wishes {
-    /// A difficulty to begin with, or to go on with.
-    pub start: Option<f64>,
-    /// No difficulty is to be lower.
-    pub minimum: Option<f64>,
-}
-
-impl Wishes {
-    /// With `d=` or `diff=`, and `md=`, if they are among the settings in a password.
-    pub fn with(mut self, password: &str) -> Self {
-        for setting in password.split([',', ';', ' ', '&']) {
-            let Some((key, value)) = setting.split_once('=') else { continue };
-            let value = value.trim().parse().ok().filter(|value: &f64| value.is_finite() && *value > 0.0);
-            match key.trim().to_ascii_lowercase().as_str() {
-                "d" | "diff" => self.start = value.or(self.start),
-                "md" => self.minimum = value.or(self.minimum),
-                _ => {}
-            }
-        }
-        self
-    }
-
-    /// The easiest target that the miner wants.
-    fn max_target(&self) -> Target {
-        self.minimum.map_or(Target::MAX, |difficulty| Target::from_zero_bits(bits(exponent(difficulty, f64::ceil))))
-    }
-}
 
 /// The power of two next to a difficulty.
 fn exponent(difficulty: f64, round: fn(f64) -> f64) -> i32 {
@@ -98,15 +70,14 @@ impl Session {
 
     /// The easiest target that the miner wants, as far as the listener's bounds admit it.
     fn max_target(&self) -> Target {
-        self.wishes.max_target().max(self.targets.bounds.hardest)
+        let wanted =
+            self.wishes.minimum.map_or(Target::MAX, |least| Target::from_zero_bits(bits(exponent(least, f64::ceil))));
+        wanted.max(self.targets.bounds.hardest)
     }
 
     /// A difficulty that the miner would like; devices repeat it as a sign of life.
     pub(super) fn suggested<S: PoolSink>(&mut self, now: Duration, difficulty: f64, sink: &mut S) {
-        if difficulty.is_finite() && difficulty > 0.0 {
-            let start = Some(difficulty);
-            self.wish(now, Wishes { start, ..self.wishes }, sink);
-        }
+        self.wish(now, self.wishes.with_suggestion(difficulty), sink);
     }
 
     /// Takes note of what the miner wishes for, and does it, where it is at work.
@@ -185,25 +156,6 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn settings_are_found_in_passwords() {
-        let read = |password: &str| {
-            let wishes = Wishes::default().with(password);
-            (wishes.start, wishes.minimum)
-        };
-        for nothing in ["", "x", "123", "d", "d=", "d=0", "d=-1", "d=inf", "d=NaN", "d=1e999", "dd=5", "hunter2=x"] {
-            assert_eq!(read(nothing), (None, None), "{nothing}");
-        }
-        for (password, expected) in [
-            ("d=1024", (Some(1024.0), None)),
-            ("x,diff=0.001", (Some(0.001), None)),
-            ("D=5;MD=2", (Some(5.0), Some(2.0))),
-            ("md=512 d=1024", (Some(1024.0), Some(512.0))),
-        ] {
-            assert_eq!(read(password), expected, "{password}");
-        }
-    }
 
     #[test]
     fn difficulties_are_rounded_to_powers_of_two() {

@@ -70,7 +70,7 @@ impl Session {
                 rejects.count(reason);
                 card.iter().for_each(|card| card.rejected(reason));
                 self.rejects_at.get_or_insert(now + REJECTS_INTERVAL);
-                self.server.refuse(request, &refusal(reason));
+                self.server.refuse(request, &Refusal::from_sv2(reason.error_code()));
                 if !self.conduct.tolerates(now, &mut self.invalid_shares, reason) {
                     self.close(now, sink, "too many invalid shares");
                 }
@@ -127,20 +127,4 @@ fn share(channel: &Channel, mask: u32, submit: &Submit) -> Result<Share, RejectR
         version: submit.version_bits.map_or(version, |bits| version & !mask | bits),
         extranonce: Some(rolled.map_err(|_| RejectReason::BadExtranonceSize)?),
     })
-}
-
-/// The answer to a share that is refused.
-fn refusal(reason: RejectReason) -> Refusal {
-    let other = |text| Refusal::with_reason(ErrorCode::Other, text);
-    match reason {
-        RejectReason::InvalidJobId | RejectReason::InvalidChannelId => ErrorCode::JobNotFound.into(),
-        RejectReason::Stale => Refusal::with_reason(ErrorCode::JobNotFound, "Stale share"),
-        RejectReason::Duplicate => ErrorCode::Duplicate.into(),
-        RejectReason::DifficultyTooLow => ErrorCode::LowDifficulty.into(),
-        RejectReason::BadExtranonceSize => other("Invalid extranonce2 size"),
-        RejectReason::VersionRollingNotAllowed => other("Version rolling not allowed"),
-        RejectReason::InvalidVersionBit => other("Invalid version bits"),
-        RejectReason::NtimeOutOfRange => other("Time out of range"),
-        RejectReason::TooManyShares => other("Too many shares"),
-    }
 }
