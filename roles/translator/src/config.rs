@@ -63,6 +63,30 @@ pub struct TranslatorConfig {
     /// What a miner may use up.
     #[serde(default)]
     pub limits: Limits,
+    /// The HTTP API.
+    #[serde(default)]
+    pub http: Http,
+}
+
+/// The HTTP API for the operator.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Whether it is served.
+    pub enabled: bool,
+    /// Where. Whoever can connect sees all of it.
+    pub operator: SocketAddr,
+    /// Names that it is reached by, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
+    /// Connections.
+    pub connections: usize,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        let operator = SocketAddr::from(([127, 0, 0, 1], 34281));
+        Self { enabled: true, operator, hosts: Vec::new(), connections: 64 }
+    }
 }
 
 /// Whether miners share a channel upstream.
@@ -271,6 +295,7 @@ impl TranslatorConfig {
             shares: Shares::default(),
             failover: Failover::default(),
             limits: Limits::default(),
+            http: Http::default(),
         }
     }
 
@@ -284,6 +309,9 @@ impl TranslatorConfig {
         }
         self.shares.check()?;
         self.limits.check()?;
+        if self.http.connections == 0 {
+            return invalid("http.connections: expected at least 1");
+        }
         for (name, value) in [
             ("answer", self.failover.answer_seconds),
             ("settle", self.failover.settle_seconds),

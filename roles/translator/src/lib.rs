@@ -16,6 +16,7 @@
 //! Each is a named constant where it is enforced, or a key of `[limits]` in the [configuration](config::DEFAULT).
 #![warn(missing_docs)]
 
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod hub;

@@ -14,6 +14,7 @@ use rand_core::{OsRng, RngCore as _};
 use roles_logic_sv2::extranonce::{LayoutError, Space};
 use stratum_runtime::{
     core::{Clock, Peer},
+    http::Server,
     letters::Post,
     listener::{self, Entrance, accept_loop},
     shard::{LAST_REPORTS, Protocols, Security, Service, Shard, Surroundings},
@@ -29,7 +30,8 @@ use tokio::{
 
 use self::dial::{Connections, LinkInput};
 use crate::{
-    config::{InvalidConfig, Listen, Tls, TranslatorConfig},
+    api::{self, Insight},
+    config::{Http, InvalidConfig, Listen, Tls, TranslatorConfig},
     hub::{Hub, Output, RouteStatus, UpstreamStatus},
     room,
     session::{Commons, Session, SessionConfig},
@@ -68,8 +70,16 @@ pub enum StartError {
     /// The space of miners' numbers.
     #[error("extranonce: {0}")]
     Extranonce(#[from] LayoutError),
+    /// The API can not be listened on.
+    #[error("http.operator {address}: {source}; name another address, or set http.enabled = false")]
+    Http {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The system gives no threads.
-    #[error("shards: {0}")]
+    #[error("threads: {0}")]
     Threads(io::Error),
 }
 
@@ -93,6 +103,7 @@ pub struct Translator {
     tls: Vec<Arc<TlsIdentity>>,
     tasks: Vec<JoinHandle<()>>,
     shards: Vec<Arc<Shard<Session>>>,
+    http: Option<(SocketAddr, Server)>,
 }
 
 impl Translator {
@@ -117,6 +128,12 @@ impl Translator {
             );
         }
         let listeners = bind(config, &mut inherited)?;
+        let Http { enabled, operator, .. } = config.http;
+        let api = enabled.then(|| listener::listen(operator, false)).transpose();
+        let api = api.map_err(|source| StartError::Http { address: operator, source })?;
+        if api.is_some() && !operator.ip().is_loopback() {
+            tracing::warn!(address = %operator, "whoever can connect to http.operator sees all of the translator");
+        }
         let clock = Clock::start();
         let (publisher, snapshots) = watch::channel(Arc::new(Snapshot::default()));
         let (reports, reported) = mpsc::channel(REPORT_QUEUE);
@@ -155,7 +172,23 @@ impl Translator {
             tls: Vec::new(),
             tasks: vec![tokio::spawn(driver.run(reported, from_links))],
             shards,
+            http: None,
         };
+        if let Some(socket) = api {
+            let address = socket.local_addr().map_err(StartError::Threads)?;
+            tracing::info!(%address, "API at http://{address}");
+            let insight = Insight {
+                clock,
+                started_at: clock.now(),
+                registry: translator.registry.clone(),
+                status: {
+                    let status = translator.status.clone();
+                    Arc::new(move || status.lock().unwrap_or_else(PoisonError::into_inner).clone())
+                },
+            };
+            let server = api::start(&config.http, socket, insight, shutdown.clone()).map_err(StartError::Threads)?;
+            translator.http = Some((address, server));
+        }
         translator.listen(config, listeners, clock, &commons, &shutdown)?;
         Ok(translator)
     }
@@ -203,6 +236,16 @@ impl Translator {
         if let Err(error) = joined {
             tracing::error!("a shard could not be joined: {error}");
         }
+        if let Some((_, server)) = self.http
+            && let Err(error) = tokio::task::spawn_blocking(|| server.join()).await
+        {
+            tracing::error!("the HTTP server could not be joined: {error}");
+        }
+    }
+
+    /// Where the API is served.
+    pub fn operator_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|(address, _)| *address)
     }
 
     fn listen(
@@ -286,8 +329,7 @@ impl Driver {
                 biased;
                 () = self.clock.sleep_until(Some(deadline)) => {
                     self.hub.handle_timeout(self.clock.now());
-                    let (routes, upstreams) = self.hub.status();
-                    *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Status { routes, upstreams };
+                    self.tell_status();
                 }
                 Some(input) = links.recv() => {
                     self.link(input);
@@ -324,11 +366,17 @@ impl Driver {
         }
     }
 
+    fn tell_status(&self) {
+        let (routes, upstreams) = self.hub.status();
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Status { routes, upstreams };
+    }
+
     fn put_out(&mut self) {
         while let Some(output) = self.hub.poll_output() {
             match output {
                 Output::Letter { to, letter } => self.post.send(to, letter),
                 Output::Publish(snapshot) => {
+                    self.tell_status();
                     self.publisher.send_replace(snapshot);
                 }
                 Output::Dial { upstream, attempt, url, plain } => self.connections.dial(upstream, attempt, url, plain),

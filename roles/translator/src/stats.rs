@@ -197,10 +197,11 @@ impl Registry {
         Presence { id, stats, registry: self.clone() }
     }
 
-    /// All that are connected.
-    pub fn miners(&self) -> Vec<(ConnectionId, MinerStats)> {
-        let miners: Vec<_> = lock(&self.0.miners).iter().map(|(id, stats)| (*id, stats.clone())).collect();
-        miners.into_iter().map(|(id, stats)| (id, lock(&stats).clone())).collect()
+    /// How many are connected, and some of them.
+    pub fn part(&self, offset: usize, limit: usize) -> (usize, Vec<(ConnectionId, MinerStats)>) {
+        let miners = lock(&self.0.miners);
+        let part = miners.iter().skip(offset).take(limit).map(|(id, stats)| (*id, lock(stats).clone()));
+        (miners.len(), part.collect())
     }
 
     /// Looks at each miner.
