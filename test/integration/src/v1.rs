@@ -4,6 +4,7 @@
 //! What it hashes follows from what the server says and nothing else, so that it finds out what a server does wrong.
 
 pub mod dialects;
+pub mod steady;
 
 use std::collections::{HashMap, VecDeque};
 

@@ -12,5 +12,6 @@ mod ledger;
 mod load;
 mod node;
 mod notify;
+mod translator;
 mod v1;
 mod vardiff;
