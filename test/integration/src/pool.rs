@@ -246,6 +246,11 @@ pub fn open_extended(user: &str) -> OpenExtendedMiningChannel<'_> {
 }
 
 impl TestMiner {
+    /// Shares that were acknowledged. One message may be for several.
+    pub fn acknowledged(&self) -> u32 {
+        self.acks.iter().map(|ack| ack.new_submits_accepted_count).sum()
+    }
+
     /// Connects, opens a channel and waits for the first work.
     pub async fn open(pool: &TestPool, kind: ChannelKind, user: &str) -> Self {
         let connection = Connection::connect(&pool.address(), pool.security()).await.expect("the pool answers");

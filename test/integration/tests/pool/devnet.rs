@@ -33,7 +33,7 @@ async fn both_kinds_of_channels_find_blocks() {
             assert_eq!(u64::from(accepted.height), u64::from(devnet.tip().height));
             miner.until_tip(hash).await;
         }
-        miner.until(|miner| miner.acks.iter().map(|ack| ack.new_submits_accepted_count).sum::<u32>() == 3).await;
+        miner.until(|miner| miner.acknowledged() == 3).await;
         assert!(miner.errors.is_empty(), "{:?}", miner.errors);
     }
 }
@@ -77,7 +77,7 @@ async fn a_block_found_before_a_restart_is_submitted_after_it() {
     devnet.stop();
     down(&mut pool).await;
     let hash = miner.mine_block().await;
-    miner.until(|miner| miner.acks.len() == 2).await;
+    miner.until(|miner| miner.acknowledged() == 2).await;
     let mut pool = pool.restart(vec![Arc::new(devnet.clone())]).await;
     devnet.start();
     let block = pool.until_accepted(Some(hash)).await;

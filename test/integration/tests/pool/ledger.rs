@@ -32,7 +32,7 @@ async fn shares_accounts_and_the_life_of_a_block() {
         miner.until_tip(hash).await;
         last = Some(hash);
     }
-    miner.until(|miner| miner.acks.iter().map(|ack| ack.new_submits_accepted_count).sum::<u32>() == 3).await;
+    miner.until(|miner| miner.acknowledged() == 3).await;
     pool.stop().await;
     let mut reader = Reader::open(&pool.ledger_folder()).expect("a database");
     let alice = reader.account("alice").expect("a query").expect("alice has an account");

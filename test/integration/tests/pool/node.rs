@@ -98,9 +98,9 @@ async fn a_node_that_is_killed_and_restarted_costs_no_miner() {
     pool.until("the node is gone", |event| matches!(event, PoolEvent::SourceDown { .. }).then_some(())).await;
     // Mining goes on without it, on both connections; the block waits.
     let orphan = standard.mine_block().await;
-    standard.until(|miner| miner.acks.len() == 1).await;
+    standard.until(|miner| miner.acknowledged() == 1).await;
     extended.mine_block().await;
-    extended.until(|miner| miner.acks.len() == 2).await;
+    extended.until(|miner| miner.acknowledged() == 2).await;
     node.restart();
     pool.until("the node is back", |event| matches!(event, PoolEvent::SourceUp { .. }).then_some(())).await;
     // A kill may cost the node its last blocks; then what was found meanwhile has nothing to build on.
