@@ -22,7 +22,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs a devnet, a pool and two CPU miners, and prints each accepted block
+    /// Runs a devnet, a pool with its dashboard and CPU miners of each protocol, and prints each accepted block
     Demo(demo::DemoArgs),
     /// Runs all that a solo miner needs: finds the node, makes the key, says where miners connect
     Solo(solo::SoloArgs),

@@ -30,13 +30,13 @@ const DASHBOARDS: usize = 50;
 const ROUNDS: usize = 5;
 /// Seconds of flood in a run: shorter than it takes to reach the bound on the shares of a channel for one previous hash (16,384).
 const SECONDS: &str = "3";
-/// Miners that send as fast as they are answered.
-const MINERS: &str = "200";
+/// Miners that send as fast as they are answered: as many as a run needs to stay below that bound at five million shares a second.
+const MINERS: &str = "1000";
 
 const INTRODUCTION: &str = "\
 # What the API costs
 
-Made by `cargo xtask bench http`: one pool, under the flood of `stratum load` (200 miners, 64 shares under way each), in turn without anybody
+Made by `cargo xtask bench http`: one pool, under the flood of `stratum load` (1,000 miners, 64 shares under way each), in turn without anybody
 who looks and with 50 open dashboards and a scrape of `/metrics` each second; the median of five runs each. Pool, swarm, and those who look
 share the machine, so that the processor time of reading 50 dashboards is in the figures, too.
 
@@ -181,6 +181,11 @@ fn flood(program: &Path, pool: &Pool) -> Result<Run> {
     ]))?;
     let report: Value = serde_json::from_str(&text).map_err(|error| Failure::Other(format!("{error}: {text}")))?;
     let shares = &report["shares"];
+    for (what, counts) in [("refused", &shares["rejected"]), ("lost", &report["lost"])] {
+        if counts.as_object().is_some_and(|counts| !counts.is_empty()) {
+            return Err(Failure::Other(format!("shares were {what}, and the run is void: {counts}")));
+        }
+    }
     let number = |value: &Value| value.as_f64().ok_or_else(|| Failure::Other(format!("a number is missing: {text}")));
     let latency = &shares["latency"];
     Ok(Run {
