@@ -84,7 +84,7 @@ pub struct Http {
 
 impl Default for Http {
     fn default() -> Self {
-        let operator = SocketAddr::from(([127, 0, 0, 1], 34281));
+        let operator = SocketAddr::from(([127, 0, 0, 1], 34282));
         Self { enabled: true, operator, hosts: Vec::new(), connections: 64 }
     }
 }
