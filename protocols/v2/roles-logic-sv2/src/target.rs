@@ -155,23 +155,18 @@ impl Target {
         if difficulty.is_nan() || difficulty <= 0.0 {
             return Self::MAX;
         }
-        // divisor · 2^exponent
+        // divisor · 2^exponent. Read like the others, subnormal numbers are too low for any target, and infinity too high.
         let bits = difficulty.to_bits();
-        let (exponent, fraction) = ((bits >> 52) as u32, bits & ((1 << 52) - 1));
-        let (divisor, exponent) = match exponent {
-            0 => (fraction, -1_074),
-            0x7ff => return Self::ZERO,
-            _ => (fraction | 1 << 52, exponent as i32 - 1_075),
-        };
+        let (divisor, exponent) = ((bits & ((1 << 52) - 1)) + (1 << 52), (bits >> 52) as i32 - 1_075);
         // Long division, a bit at a time, of 0xffff with so many zero bits behind it.
         let zeros = 208 - exponent;
         let (mut quotient, mut rest, mut bit) = (Self::ZERO, 0, zeros + 15);
         while bit >= 0 {
-            rest = rest << 1 | (bit >= zeros) as u64;
+            rest = (rest << 1) + (bit >= zeros) as u64;
             if quotient.high >> 127 == 1 {
                 return Self::MAX;
             }
-            quotient = Self { high: quotient.high << 1 | quotient.low >> 127, low: quotient.low << 1 };
+            quotient = Self { high: (quotient.high << 1) + (quotient.low >> 127), low: quotient.low << 1 };
             if rest >= divisor {
                 rest -= divisor;
                 quotient.low |= 1;

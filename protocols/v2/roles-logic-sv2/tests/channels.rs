@@ -12,7 +12,7 @@ use roles_logic_sv2::{
         TargetRequestError,
     },
     extranonce::{Extranonce, LayoutError},
-    job::Job,
+    job::{Job, JobTemplate},
     share::{RejectReason, Rules, Share, Verdict},
 };
 use support::{HARD, MIN_NTIME, REGTEST, extended, factory, job, mine, open, standard, template, tip};
@@ -260,6 +260,46 @@ fn retired_jobs_are_stale_for_three_tips_or_ten_minutes_then_unknown() {
     assert_eq!(reason(&mut channel, START + RETIRED_JOB_AGE, &share(&first)), Some(RejectReason::Stale));
     let late = START + RETIRED_JOB_AGE + Duration::from_secs(1);
     assert_eq!(reason(&mut channel, late, &share(&first)), Some(RejectReason::InvalidJobId));
+}
+
+#[test]
+fn a_share_that_counts_for_nobody_is_looked_at_for_a_block() {
+    let mut channel = standard(Target::MAX);
+    let job = activate(&mut channel, 1, 1, REGTEST);
+    let network = Target::from_compact(REGTEST).unwrap();
+    let block = solve(&channel, &job, share(&job), REGTEST, None, network);
+    let none = solve(&channel, &job, share(&job), REGTEST, Some(network), Target::MAX);
+    let expected = header(&channel, &job, &block, 1, REGTEST);
+    assert_eq!(channel.probe(START, &block).unwrap().header, expected);
+    assert!(channel.probe(START, &none).is_none());
+    assert!(channel.probe(START, &Share { job_id: JobId(9), ..block }).is_none());
+    // Nothing was remembered.
+    assert_eq!(channel.shares_on_tip(), 0);
+    assert_eq!(reason(&mut channel, START, &block), None);
+    // It is a block on a retired job, too.
+    activate(&mut channel, 2, 2, REGTEST);
+    assert_eq!(channel.probe(START, &block).unwrap().header, expected);
+}
+
+#[test]
+fn versions_of_jobs_that_shares_may_name() {
+    let mut channel = standard(Target::MAX);
+    let build = |id: u32| {
+        let template = JobTemplate { version: 0x2000_0000 + id, ..template(840_000, &[], true) };
+        Arc::new(factory(b"", 20).build(JobId(id), &template).unwrap())
+    };
+    for id in 1..=4 {
+        channel.on_new_job(START, build(id), None).unwrap();
+        // Those of the tip before retire.
+        if id % 2 == 1 {
+            channel.on_set_new_prev_hash(START, JobId(id), tip(id as u8, HARD, START)).unwrap();
+        } else {
+            channel.on_new_job(START, build(10 + id), Some(MIN_NTIME)).unwrap();
+        }
+    }
+    for (id, known) in [(1, true), (12, true), (3, true), (14, true), (9, false)] {
+        assert_eq!(channel.version_of(JobId(id)), known.then_some(0x2000_0000 + id), "job {id}");
+    }
 }
 
 #[test]

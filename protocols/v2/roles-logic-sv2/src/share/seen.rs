@@ -202,6 +202,16 @@ mod tests {
     }
 
     #[test]
+    fn shares_are_inserted_once_and_up_to_the_quota() {
+        let mut seen = SeenShares::new();
+        assert_eq!(seen.insert(&hash(1, 0), 2), Ok(()));
+        assert_eq!(seen.insert(&hash(1, 0), 2), Err(RejectReason::Duplicate));
+        assert_eq!(seen.insert(&hash(2, 0), 2), Ok(()));
+        assert_eq!(seen.insert(&hash(3, 0), 2), Err(RejectReason::TooManyShares));
+        assert_eq!(seen.len(), 2);
+    }
+
+    #[test]
     fn keys_of_one_home_and_the_key_that_looks_free() {
         let mut table = Table::new();
         let keys: Vec<u64> = (1..=40).map(|i| i << 32 | 63).chain([key(&hash(0, 9))]).collect();
